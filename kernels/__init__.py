@@ -1,0 +1,1 @@
+"""Triton kernels for GPUs, installed as `zen_fast.kernels`; never imported on the CPU path."""

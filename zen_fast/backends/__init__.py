@@ -1,0 +1,19 @@
+"""Backends: implementations of the op protocol, behind one small interface."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.batching import PackedBatch
+
+
+class Backend(Protocol):
+    """One encoder made ready to run."""
+
+    name: str
+
+    def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""

@@ -1,0 +1,116 @@
+"""An encoder's weights under canonical names, and the shape that each of them must have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.spec import EncoderSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = x Wᵀ + b, with weight (out, in) and bias (out,) or None."""
+
+    weight: Array
+    bias: Array | None
+
+
+@dataclass(frozen=True)
+class Norm:
+    """LayerNorm's weight (width,), bias (width,) or None, and epsilon."""
+
+    weight: Array
+    bias: Array | None
+    eps: float
+
+
+class Weights(Mapping[str, Array]):
+    """Canonical tensor name → array; fp32, or fp16 for embedding tables stored as fp16."""
+
+    def __init__(self, tensors: dict[str, Array], norm_eps: float) -> None:
+        self._tensors = tensors
+        self._norm_eps = norm_eps
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def linear(self, name: str, rows: slice = slice(None)) -> Linear:
+        """The projection `name`, or the slice of its output rows."""
+        bias = self._tensors.get(f"{name}.bias")
+        return Linear(self[f"{name}.weight"][rows], None if bias is None else bias[rows])
+
+    def norm(self, name: str) -> Norm:
+        """The LayerNorm `name`."""
+        return Norm(self[f"{name}.weight"], self._tensors.get(f"{name}.bias"), self._norm_eps)
+
+
+def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
+    """Every canonical tensor of `spec` with its shape: what a checkpoint must provide."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, out_width: int, in_width: int, bias: bool) -> None:
+        shapes[f"{name}.weight"] = (out_width, in_width)
+        if bias:
+            shapes[f"{name}.bias"] = (out_width,)
+
+    def norm(name: str, width: int) -> None:
+        shapes[f"{name}.weight"] = (width,)
+        if spec.norm_bias:
+            shapes[f"{name}.bias"] = (width,)
+
+    hidden, embedding = spec.hidden_size, spec.embedding_width
+    shapes["embeddings.token"] = (spec.vocab_size, embedding)
+    if spec.num_positions:
+        shapes["embeddings.position"] = (spec.num_positions, embedding)
+    if spec.num_token_types:
+        shapes["embeddings.token_type"] = (spec.num_token_types, embedding)
+    if spec.embedding_norm:
+        norm("embeddings.norm", embedding)
+    if embedding != hidden:
+        linear("embeddings.projection", hidden, embedding, bias=spec.embedding_projection_bias)
+
+    for index, layer in enumerate(spec.layers):
+        name = f"layers.{index}"
+        linear(f"{name}.attention.qkv", 3 * hidden, hidden, spec.attention_bias)
+        linear(f"{name}.attention.output", hidden, hidden, spec.attention_output_bias)
+        if layer.attention_norm:
+            norm(f"{name}.attention.norm", hidden)
+        up_width = spec.intermediate_size * (1 if spec.gate == "none" else 2)
+        linear(f"{name}.ffn.up", up_width, hidden, spec.ffn_up_bias)
+        linear(f"{name}.ffn.down", hidden, spec.intermediate_size, spec.ffn_down_bias)
+        norm(f"{name}.ffn.norm", hidden)
+        if spec.relative is not None and not spec.relative.shares_projections:
+            if spec.relative.content_to_position:
+                linear(f"{name}.attention.relative_key", hidden, hidden, bias=True)
+            if spec.relative.position_to_content:
+                linear(f"{name}.attention.relative_query", hidden, hidden, bias=True)
+
+    if spec.relative is not None:
+        shapes["relative.table"] = (2 * spec.relative.num_buckets, hidden)
+        if spec.relative.table_norm:
+            norm("relative.norm", hidden)
+    if spec.convolution is not None:
+        shapes["convolution.weight"] = (hidden, hidden, spec.convolution.kernel_size)
+        shapes["convolution.bias"] = (hidden,)
+        norm("convolution.norm", hidden)
+    if spec.final_norm:
+        norm("final_norm", hidden)
+    if spec.head.dense:
+        linear("head.dense", hidden, hidden, spec.head.dense_bias)
+    if spec.head.norm:
+        norm("head.norm", hidden)
+    linear("head.classifier", spec.head.num_labels, hidden, spec.head.classifier_bias)
+    return shapes
