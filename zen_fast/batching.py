@@ -88,5 +88,5 @@ def _position_ids(token_ids: Int32Array, cu_seqlens: Int32Array, spec: EncoderSp
     # RoBERTa counts tokens other than <pad>; a document may spell that token out.
     counted = token_ids != spec.padding_id
     count = np.concatenate(([0], np.cumsum(counted)))
-    position = (count[1:] - count[starts]) * counted + spec.padding_id
+    position: Int32Array = (count[1:] - count[starts]) * counted + spec.padding_id
     return position.astype(np.int32)

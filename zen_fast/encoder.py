@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from zen_fast.ops import EmbeddingIndex, EmbeddingTable, Ops, Value
-from zen_fast.relative_positions import RelativeTables, relative_tables
+from zen_fast.ops import (
+    EmbeddingIndex,
+    EmbeddingTable,
+    GatedHalf,
+    Ops,
+    RelativeTables,
+    Value,
+)
+from zen_fast.relative_positions import relative_tables
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import Linear, Weights
 
@@ -34,18 +41,23 @@ class Encoder:
                 if f"embeddings.{index}" in self.weights
             ]
         )
+        projected = self.spec.embedding_width != self.spec.hidden_size
+        if projected and self.spec.embedding_projection_first:
+            x = ops.linear(x, self.weights.linear("embeddings.projection"))
         if self.spec.embedding_norm:
             x = ops.norm(x, self.weights.norm("embeddings.norm"))
-        if self.spec.embedding_width != self.spec.hidden_size:
+        if projected and not self.spec.embedding_projection_first:
             x = ops.linear(x, self.weights.linear("embeddings.projection"))
         return x
 
     def _layer(self, ops: Ops[Value], x: Value, index: int) -> Value:
         name = f"layers.{index}"
         pre_norm = self.spec.norm_position == "pre"
-        attention_norm = self.weights.norm(f"{name}.attention.norm") if (
-            self.spec.layers[index].attention_norm
-        ) else None
+        attention_norm = (
+            self.weights.norm(f"{name}.attention.norm")
+            if (self.spec.layers[index].attention_norm)
+            else None
+        )
         ffn_norm = self.weights.norm(f"{name}.ffn.norm")
 
         normed = ops.norm(x, attention_norm) if pre_norm and attention_norm is not None else x
@@ -94,7 +106,7 @@ class Encoder:
         if self.spec.gate == "none":
             x = ops.linear(x, up, activation=self.spec.activation)
         else:
-            activated = "first" if self.spec.gate == "activate_first" else "second"
+            activated: GatedHalf = "first" if self.spec.gate == "activate_first" else "second"
             x = ops.gate(ops.linear(x, up), self.spec.activation, activated)
         return ops.linear(x, down, residual=residual)
 
@@ -108,6 +120,8 @@ class Encoder:
             self.weights["convolution.bias"],
         )
         unfolded = ops.neighbours(embedded, convolution.kernel_size)
+        if self._reads_first_rows(0):
+            unfolded = ops.pool(unfolded, "first")
         x = ops.linear(unfolded, layer, activation=convolution.activation, residual=x)
         return ops.norm(x, self.weights.norm("convolution.norm"))
 

@@ -39,7 +39,7 @@ def relative_tables(spec: EncoderSpec, weights: Weights) -> tuple[RelativeTables
 
 
 def bucket_of_distance(relative: RelativeAttentionSpec, max_length: int) -> Array:
-    """Table row for each distance i - j in (-max_length, max_length): (2 * max_length - 1,) int32."""
+    """Table row for each distance i - j, from 1 - max_length: (2 * max_length - 1,) int32."""
     distance = np.arange(1 - max_length, max_length)
     bucket = distance
     if relative.log_buckets:
@@ -55,11 +55,13 @@ def bucket_of_distance(relative: RelativeAttentionSpec, max_length: int) -> Arra
 
 
 def _project(x: Array, layer: Linear) -> Array:
-    projected = x @ layer.weight.astype(np.float32).T
+    projected: Array = x @ layer.weight.astype(np.float32).T
     return projected if layer.bias is None else projected + layer.bias
 
 
 def _layer_norm(x: Array, norm: Norm) -> Array:
     centred = x - x.mean(axis=-1, keepdims=True)
-    normed = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + norm.eps) * norm.weight
+    normed: Array = (
+        centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + norm.eps) * norm.weight
+    )
     return normed if norm.bias is None else normed + norm.bias

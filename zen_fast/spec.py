@@ -76,13 +76,15 @@ class EncoderSpec:
     embedding_size: int = 0
     """Width of the embedding tables; a projection to hidden_size follows where they differ."""
     embedding_projection_bias: bool = True
+    embedding_projection_first: bool = False
+    """The projection comes before the embeddings' norm (DeBERTa) instead of after it (ELECTRA)."""
     num_token_types: int = 0
     num_positions: int = 0
     """Rows of the learned position table; 0 where there is none."""
     position_offset: int = 0
     """Position id of a sequence's first token."""
     padding_id: int | None = None
-    """RoBERTa only: tokens with this id do not advance the position and sit at position padding_id."""
+    """RoBERTa only: tokens with this id sit at position padding_id and do not advance the count."""
     embedding_norm: bool = True
     norm_position: NormPosition = "post"
     norm_eps: float = 1e-12

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.spec import EncoderSpec
@@ -78,7 +77,7 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
     if spec.num_token_types:
         shapes["embeddings.token_type"] = (spec.num_token_types, embedding)
     if spec.embedding_norm:
-        norm("embeddings.norm", embedding)
+        norm("embeddings.norm", hidden if spec.embedding_projection_first else embedding)
     if embedding != hidden:
         linear("embeddings.projection", hidden, embedding, bias=spec.embedding_projection_bias)
 

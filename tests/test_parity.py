@@ -1,0 +1,106 @@
+"""Logits of every backend against stock transformers, on random models of odd shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import random_models  # noqa: E402
+from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
+from tolerances import BATCH_PER_SPREAD, PARITY_PER_SPREAD  # noqa: E402
+
+from zen_fast.backends import Backend  # noqa: E402
+from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
+from zen_fast.batching import TokenizedPair, pack  # noqa: E402
+from zen_fast.checkpoint import load_checkpoint  # noqa: E402
+from zen_fast.encoder import Encoder  # noqa: E402
+
+LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
+
+
+def _backend_names() -> list[str]:
+    try:
+        from zen_fast.backends.cpu import available_isas
+    except ImportError:
+        return ["reference", "cpu"]
+    return ["reference", *(f"cpu-{isa}" for isa in available_isas())]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """One random model with inputs and the stock model's answers."""
+
+    encoder: Encoder
+    pairs: list[TokenizedPair]
+    logits: np.ndarray
+    """(num_pairs, num_labels) fp32"""
+    spread: np.ndarray
+    """(num_labels,) standard deviation of the logits"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _single_torch_thread() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module", params=RANDOM_MODELS, ids=lambda recipe: recipe.name)
+def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
+
+
+def make_oracle(recipe: RandomModel, folder: Path) -> Oracle:
+    model = recipe.build()
+    recipe.save(model, folder)
+    checkpoint = load_checkpoint(folder)
+    spec = checkpoint.spec
+    sequences = random_models.random_sequences([*LENGTHS, spec.max_length], spec.num_token_types)
+    logits = random_models.stock_logits(model, sequences)
+    return Oracle(
+        encoder=Encoder(spec, checkpoint.weights),
+        pairs=[TokenizedPair(s.token_ids, s.token_type_ids) for s in sequences],
+        logits=logits,
+        spread=logits.std(axis=0),
+    )
+
+
+@pytest.fixture(params=_backend_names())
+def backend(request: pytest.FixtureRequest, oracle: Oracle) -> Backend:
+    if request.param == "reference":
+        return ReferenceBackend(oracle.encoder)
+    cpu = pytest.importorskip("zen_fast.backends.cpu", reason="the C++ extension is not built")
+    isa = request.param.removeprefix("cpu-")
+    return cpu.CpuBackend(oracle.encoder, num_threads=2, isa=isa)
+
+
+def _run(backend: Backend, oracle: Oracle, order: Sequence[int]) -> np.ndarray:
+    return backend.forward(pack([oracle.pairs[index] for index in order], oracle.encoder.spec))
+
+
+def test_stock_logits_spread_enough_to_test_against(oracle: Oracle) -> None:
+    assert (oracle.spread > 0.1).all()
+
+
+def test_logits_equal_stock_when_alone(backend: Backend, oracle: Oracle) -> None:
+    alone = np.concatenate([_run(backend, oracle, [index]) for index in range(len(oracle.pairs))])
+    assert alone.dtype == np.float32
+    assert (np.abs(alone - oracle.logits) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: Oracle) -> None:
+    rng = np.random.default_rng(0)
+    alone = np.concatenate([_run(backend, oracle, [index]) for index in range(len(oracle.pairs))])
+    for _ in range(3):
+        order = rng.permutation(len(oracle.pairs))
+        batched = _run(backend, oracle, order)
+        assert (np.abs(batched - oracle.logits[order]) <= PARITY_PER_SPREAD * oracle.spread).all()
+        assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()

@@ -1,0 +1,7 @@
+"""Every tolerance of the tests, in one table; changed only in a commit of its own."""
+
+PARITY_PER_SPREAD = 1e-4
+"""Largest |logit - stock logit| over the standard deviation of the stock logits, both in fp32."""
+
+BATCH_PER_SPREAD = 1e-5
+"""Largest change of a logit when its sequence is batched otherwise, over the same deviation."""

@@ -1,0 +1,68 @@
+"""Architectures: table rows that turn a checkpoint's config and names into one encoder's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zen_fast.architectures.architecture import Architecture
+from zen_fast.architectures.bert import BERT, ELECTRA, ROBERTA
+from zen_fast.architectures.deberta import DEBERTA_V2
+from zen_fast.architectures.distilbert import DISTILBERT
+from zen_fast.architectures.gte import GTE, NEW
+from zen_fast.architectures.modernbert import MODERNBERT
+from zen_fast.architectures.settings import Settings
+from zen_fast.errors import UnsupportedModelError
+from zen_fast.spec import EncoderSpec
+
+__all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "encoder_spec"]
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": BERT,
+    "camembert": ROBERTA,
+    "deberta-v2": DEBERTA_V2,
+    "distilbert": DISTILBERT,
+    "electra": ELECTRA,
+    "gte": GTE,
+    "modernbert": MODERNBERT,
+    "new": NEW,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+}
+"""Architecture of each `model_type` that config.json may name."""
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture:
+    """The table row for a config.json.
+
+    Raises:
+        UnsupportedModelError: no row for its model_type.
+    """
+    model_type = config.get("model_type")
+    if model_type not in ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"model_type {model_type!r} is not supported; accepted: {', '.join(ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[model_type]
+
+
+def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
+    """What the encoder of a config.json is.
+
+    Raises:
+        UnsupportedModelError: its model_type, or a setting that changes the mathematics, is not
+            supported.
+    """
+    settings = Settings(config)
+    settings.require("pruned_heads", {}, {})
+    settings.require("quantization_config", None, None)
+    spec = architecture_of(config).encoder_spec(settings)
+    if spec.hidden_size % spec.num_heads:
+        raise UnsupportedModelError(
+            f"hidden size {spec.hidden_size} is not a multiple of the {spec.num_heads} heads"
+        )
+    if any(layer.rotary for layer in spec.layers) and spec.head_dim % 2:
+        raise UnsupportedModelError(
+            f"rotary embedding needs heads of even width; this model's are {spec.head_dim} wide"
+        )
+    return spec

@@ -1,0 +1,168 @@
+"""The reference backend: the ops in eager fp32 PyTorch. The oracle of the others, never tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from zen_fast.batching import PackedBatch
+from zen_fast.encoder import Encoder
+from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.spec import Activation, Pooling
+from zen_fast.weights import Array, Linear, Norm
+
+
+class ReferenceBackend:
+    """Runs an encoder op by op."""
+
+    name = "reference"
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._encoder.logits(ReferenceOps(batch)).numpy()
+        return logits
+
+
+class ReferenceOps:
+    """The op protocol over one batch."""
+
+    def __init__(self, batch: PackedBatch) -> None:
+        self._cu_seqlens = [int(start) for start in batch.cu_seqlens]
+        self._ids = {
+            "token": _tensor(batch.token_ids).long(),
+            "position": _tensor(batch.position_ids).long(),
+            "token_type": _tensor(batch.token_type_ids).long(),
+        }
+
+    def embed(self, tables: Sequence[EmbeddingTable]) -> Tensor:
+        looked_up = [_tensor(table.rows)[self._ids[table.index]].float() for table in tables]
+        return torch.stack(looked_up).sum(dim=0)
+
+    def linear(
+        self,
+        x: Tensor,
+        layer: Linear,
+        activation: Activation | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        bias = None if layer.bias is None else _tensor(layer.bias)
+        x = functional.linear(x, _tensor(layer.weight), bias)
+        if activation is not None:
+            x = _activate(x, activation)
+        return x if residual is None else x + residual
+
+    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+        bias = None if norm.bias is None else _tensor(norm.bias)
+        return functional.layer_norm(x, x.shape[-1:], _tensor(norm.weight), bias, norm.eps)
+
+    def split(self, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
+        return torch.split(x, list(widths), dim=1)
+
+    def rotary(self, x: Tensor, num_heads: int, inverse_frequencies: Sequence[float]) -> Tensor:
+        positions = torch.cat([torch.arange(len(rows)) for rows in self._sequences(x)])
+        angles = positions.float()[:, None] * torch.tensor(inverse_frequencies)
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, head_dim / 2)
+        first, second = _heads(x, num_heads).chunk(2, dim=-1)
+        turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        return turned.flatten(1)
+
+    def attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        num_heads: int,
+        scale: float,
+        window: int | None = None,
+        relative: RelativeTables | None = None,
+    ) -> Tensor:
+        contexts = []
+        for q, k, v in zip(
+            self._sequences(query), self._sequences(key), self._sequences(value), strict=True
+        ):
+            q, k, v = (_heads(x, num_heads).transpose(0, 1) for x in (q, k, v))
+            distance = torch.arange(q.shape[1])[:, None] - torch.arange(k.shape[1])
+            scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
+            if relative is not None:
+                scores = scores + _relative_scores(q, k, distance, relative)
+            if window is not None:
+                scores = scores.masked_fill(distance.abs() > window, -torch.inf)
+            contexts.append(((scores * scale).softmax(dim=-1) @ v).transpose(0, 1).flatten(1))
+        return torch.cat(contexts)
+
+    def gate(self, x: Tensor, activation: Activation, activated: GatedHalf) -> Tensor:
+        first, second = x.chunk(2, dim=1)
+        if activated == "first":
+            return _activate(first, activation) * second
+        return first * _activate(second, activation)
+
+    def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
+        if pooling == "first":
+            return torch.stack([rows[0] for rows in self._sequences(x)])
+        return torch.stack([rows.mean(dim=0) for rows in self._sequences(x)])
+
+    def neighbours(self, x: Tensor, count: int) -> Tensor:
+        before = count // 2
+        unfolded = []
+        for rows in self._sequences(x):
+            padded = functional.pad(rows, (0, 0, before, count - 1 - before))
+            unfolded.append(torch.cat([padded[n : n + len(rows)] for n in range(count)], dim=1))
+        return torch.cat(unfolded)
+
+    def _sequences(self, x: Tensor) -> Sequence[Tensor]:
+        """Rows of each sequence: all of them, or the one where x has a row per sequence."""
+        bounds = self._cu_seqlens
+        if len(x) == len(bounds) - 1:
+            bounds = list(range(len(bounds)))
+        return [x[start:end] for start, end in pairwise(bounds)]
+
+
+def _relative_scores(
+    q: Tensor, k: Tensor, distance: Tensor, relative: RelativeTables
+) -> Tensor | float:
+    """Unscaled disentangled terms: q (num_heads, queries, width) → (num_heads, queries, keys)."""
+    buckets = _tensor(relative.bucket_of_distance).long()
+    rows = buckets[distance + len(buckets) // 2]  # (queries, keys)
+    num_heads = len(q)
+    scores: Tensor | float = 0.0
+    if relative.keys is not None:
+        keys = _heads(_tensor(relative.keys), num_heads).transpose(0, 1)
+        scores = (q @ keys.transpose(1, 2)).gather(2, rows.expand(num_heads, -1, -1)) + scores
+    if relative.queries is not None:
+        queries = _heads(_tensor(relative.queries), num_heads).transpose(0, 1)
+        by_key = (k @ queries.transpose(1, 2)).gather(2, rows.T.expand(num_heads, -1, -1))
+        scores = by_key.transpose(1, 2) + scores
+    return scores
+
+
+def _heads(x: Tensor, num_heads: int) -> Tensor:
+    """Columns parted into heads: (rows, width) → (rows, num_heads, head_dim)."""
+    return x.reshape(len(x), num_heads, -1)
+
+
+def _activate(x: Tensor, activation: Activation) -> Tensor:
+    match activation:
+        case "gelu":
+            return functional.gelu(x)
+        case "gelu_tanh":
+            return functional.gelu(x, approximate="tanh")
+        case "relu":
+            return x.relu()
+        case "silu":
+            return functional.silu(x)
+        case "tanh":
+            return x.tanh()
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,124 @@
+"""From a folder of files to the spec and weights of one encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zen_fast.architectures import Architecture, architecture_of, encoder_spec
+from zen_fast.checkpoint.location import locate
+from zen_fast.checkpoint.tensors import TensorFiles
+from zen_fast.errors import CheckpointError
+from zen_fast.spec import EncoderSpec
+from zen_fast.weights import Array, Weights, parameter_shapes
+
+_EMBEDDING_TABLES = ("embeddings.token", "embeddings.position", "embeddings.token_type")
+_MAX_NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as loaded from its files, before any backend."""
+
+    folder: Path
+    config: dict[str, Any]
+    """config.json"""
+    tokenizer_config: dict[str, Any]
+    """tokenizer_config.json; empty where there is none"""
+    spec: EncoderSpec
+    weights: Weights
+
+
+def load_checkpoint(
+    model: str | Path, *, revision: str | None = None, token: str | None = None
+) -> Checkpoint:
+    """Load a cross-encoder from an embedded name, a local folder or a hub id.
+
+    Args:
+        model: name of an embedded model such as "zen-mini", path of a folder, or hub id.
+        revision: branch, tag or commit on the hub.
+        token: access token of the hub, for private models.
+
+    Raises:
+        ModelNotFoundError: no such model, or the hub cannot be reached.
+        UnsupportedModelError: its architecture, or one of its settings, is not supported.
+        CheckpointError: its files do not form a model with a classification head.
+    """
+    folder = locate(model, revision, token)
+    config = _read_json(folder / "config.json")
+    spec = encoder_spec(config)
+    tokenizer_config_path = folder / "tokenizer_config.json"
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        tokenizer_config=(
+            _read_json(tokenizer_config_path) if tokenizer_config_path.is_file() else {}
+        ),
+        spec=spec,
+        weights=load_weights(TensorFiles(folder), architecture_of(config), spec),
+    )
+
+
+def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> Weights:
+    """Gather every canonical tensor of `spec` from the checkpoint's own.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of the wrong shape.
+    """
+    shapes = parameter_shapes(spec)
+    sources = {name: architecture.sources(name, files) for name in shapes}
+    needed = {source for names in sources.values() for source in names}
+    where = ", ".join(str(path) for path in files.paths)
+    if missing := needed - set(files):
+        raise CheckpointError(
+            f"missing in {where}: {_listed(missing)}; a reranker needs a sequence-classification "
+            "checkpoint, head included"
+        )
+    if leftover := {name for name in set(files) - needed if not architecture.is_ignorable(name)}:
+        raise CheckpointError(
+            f"{where} has tensors that a {spec.architecture} reranker with the settings of "
+            f"config.json does not use: {_listed(leftover)}"
+        )
+    tensors = {name: _gather(files, name, sources[name], shape) for name, shape in shapes.items()}
+    return Weights(tensors, spec.norm_eps)
+
+
+def _gather(
+    files: TensorFiles, name: str, sources: tuple[str, ...], shape: tuple[int, ...]
+) -> Array:
+    parts = [files[source] for source in sources]
+    rows = sum(part.shape[0] if part.shape else 0 for part in parts)
+    for source, part in zip(sources, parts, strict=True):
+        if part.shape[1:] != shape[1:] or rows != shape[0]:
+            expected = (shape[0] // len(sources), *shape[1:])
+            raise CheckpointError(
+                f"tensor {source} of {part.path} has shape {part.shape}; config.json asks for "
+                f"{expected}"
+            )
+    if len(parts) > 1:
+        return np.concatenate([part.fp32() for part in parts])
+    # A view of the file keeps large embedding tables out of memory, page by page.
+    return parts[0].fp32_or_fp16() if name in _EMBEDDING_TABLES else parts[0].fp32()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; give the folder that save_pretrained wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return content
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _MAX_NAMES_SHOWN
+    return ", ".join(ordered[:_MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,87 @@
+"""From a model's name to the folder that holds it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from zen_fast.errors import MissingDependencyError, ModelNotFoundError
+
+EMBEDDED_MODELS_FOLDER = Path(__file__).parent.parent / "models"
+
+# Weights in other formats and exports for other engines stay on the hub.
+_HUB_FILES = (
+    "config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+)
+
+
+def locate(model: str | Path, revision: str | None = None, token: str | None = None) -> Path:
+    """The folder of an embedded model, a local folder, or a downloaded snapshot of a hub id.
+
+    Args:
+        model: name of an embedded model such as "zen-mini", path of a folder, or hub id.
+        revision: branch, tag or commit on the hub.
+        token: access token of the hub, for private models.
+
+    Raises:
+        ModelNotFoundError: it is none of these, or the hub cannot be reached.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if isinstance(model, str) and (EMBEDDED_MODELS_FOLDER / model / "config.json").is_file():
+        return EMBEDDED_MODELS_FOLDER / model
+    if isinstance(model, Path) or not _looks_like_hub_id(model):
+        raise ModelNotFoundError(f"there is no folder {str(model)!r}; give {_accepted_names()}")
+    return _download(model, revision, token)
+
+
+def embedded_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in EMBEDDED_MODELS_FOLDER.glob("*/config.json"))
+
+
+def _looks_like_hub_id(model: str) -> bool:
+    """Whether it reads "name" or "owner/name", and not as a path."""
+    return bool(model) and model[0] not in "./~" and model.count("/") <= 1 and os.sep != "\\"
+
+
+def _accepted_names() -> str:
+    embedded = " or ".join(repr(name) for name in embedded_models())
+    return f"a local folder, a hub id like 'owner/name'{f', or {embedded}' if embedded else ''}"
+
+
+def _download(model: str, revision: str | None, token: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"downloading {model!r} needs huggingface_hub: pip install huggingface_hub"
+        ) from error
+    try:
+        snapshot = snapshot_download(
+            model, revision=revision, token=token, allow_patterns=list(_HUB_FILES)
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFoundError(
+            f"{model!r} is no local folder and could not be had from the hub "
+            f"({type(error).__name__}: {error}); check the name, the network, and for a private "
+            f"model the token; accepted: {_accepted_names()}"
+        ) from error
+    return Path(snapshot)

@@ -1,0 +1,128 @@
+"""A checkpoint's safetensors files, mapped into memory and read tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zen_fast.errors import CheckpointError
+from zen_fast.weights import Array
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+_HEADER_LENGTH_BYTES = 8
+_BF16 = np.dtype(np.uint16)  # numpy has no bfloat16: the upper half of a float32
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": _BF16,
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor as it lies in a file."""
+
+    path: Path
+    dtype: str
+    """safetensors' name: F32, F16, BF16 …"""
+    shape: tuple[int, ...]
+    stored: Array
+    """View of the mapped file; bfloat16 as the uint16 of its bits."""
+
+    def fp32(self) -> Array:
+        """The values as contiguous fp32; a view of the file where it stores just that."""
+        if self.dtype == "BF16":
+            return (self.stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return np.require(self.stored, np.float32, ("C", "ALIGNED"))
+
+    def fp32_or_fp16(self) -> Array:
+        """The values without widening fp16: a view of the file for fp16 and fp32."""
+        if self.dtype == "F16":
+            return np.require(self.stored, np.float16, ("C", "ALIGNED"))
+        return self.fp32()
+
+
+class TensorFiles(Mapping[str, StoredTensor]):
+    """All tensors of a checkpoint, from one file or from the shards that an index names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = _weight_files(folder)
+        self._tensors: dict[str, StoredTensor] = {}
+        for path in self.paths:
+            self._tensors.update(_read(path))
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    index_path = folder / INDEX_FILE
+    if not index_path.is_file():
+        found = sorted(path.name for path in folder.glob("*.bin"))
+        raise CheckpointError(
+            f"{folder} has neither {WEIGHTS_FILE} nor {INDEX_FILE}"
+            + (f", only {', '.join(found)}, a pickle that is never loaded" if found else "")
+            + "; save the model again with save_pretrained(folder, safe_serialization=True)"
+        )
+    shards = sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
+    missing = [name for name in shards if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{index_path} names files that are missing: {', '.join(missing)}")
+    return [folder / name for name in shards]
+
+
+def _read(path: Path) -> dict[str, StoredTensor]:
+    """Map a file and lay an array over each tensor (https://github.com/huggingface/safetensors)."""
+    # Copy-on-write: nothing writes, but torch warns of arrays that are not writeable.
+    mapped = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else b""
+    header, data = _split(path, mapped)
+    return {
+        name: _view(path, name, entry, data)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _split(path: Path, mapped: Any) -> tuple[dict[str, Any], Array]:
+    header_end = _HEADER_LENGTH_BYTES + int.from_bytes(mapped[:_HEADER_LENGTH_BYTES], "little")
+    if header_end > len(mapped) or len(mapped) < _HEADER_LENGTH_BYTES:
+        raise CheckpointError(f"{path} is cut short or no safetensors file; download it again")
+    try:
+        header = json.loads(bytes(mapped[_HEADER_LENGTH_BYTES:header_end]))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no safetensors file: {error}") from error
+    # A plain ndarray over the same memory: views of a memmap are slow to make.
+    return header, np.asarray(mapped)[header_end:]
+
+
+def _view(path: Path, name: str, entry: dict[str, Any], data: Array) -> StoredTensor:
+    dtype, shape = _DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+    if dtype is None:
+        raise CheckpointError(
+            f"tensor {name} of {path} is stored as {entry['dtype']}; accepted: {', '.join(_DTYPES)}"
+        )
+    begin, end = entry["data_offsets"]
+    if not 0 <= begin <= end <= len(data) or end - begin != math.prod(shape) * dtype.itemsize:
+        raise CheckpointError(f"tensor {name} of {path} is cut short; download the file again")
+    return StoredTensor(path, entry["dtype"], shape, data[begin:end].view(dtype).reshape(shape))
