@@ -1,0 +1,65 @@
+"""The training loss and the calibration of its logits."""
+
+import math
+
+import pytest
+import torch
+
+from zen_fast.train.calibration import fit_scale_and_bias
+from zen_fast.train.loss import graded_targets, listwise_softmax_loss, reranking_loss
+
+_SETTINGS = {
+    "temperature": 0.05,
+    "pointwise_weight": 0.3,
+    "cosine_midpoint": 0.4,
+    "cosine_scale": 0.1,
+}
+
+
+def test_graded_targets_follow_ndcg_gain() -> None:
+    targets = graded_targets(torch.tensor([[2, 1, 0, 0]]))
+    assert targets.tolist() == [pytest.approx([0.75, 0.25, 0.0, 0.0])]
+
+
+def test_listwise_softmax_loss_equals_cross_entropy_with_one_relevant() -> None:
+    logits = torch.tensor([[1.0, 3.0, -2.0], [0.0, 0.0, 0.0]])
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 0]))
+    loss = listwise_softmax_loss(logits, torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_listwise_softmax_loss_ignores_level() -> None:
+    logits, targets = torch.randn(3, 5), torch.softmax(torch.randn(3, 5), dim=-1)
+    shifted = listwise_softmax_loss(logits + 7.0, targets)
+    assert shifted.item() == pytest.approx(listwise_softmax_loss(logits, targets).item(), abs=1e-5)
+
+
+def test_reranking_loss_prefers_right_level() -> None:
+    grades, cosines = torch.tensor([[1, 0, 0]]), torch.tensor([[0.8, 0.1, 0.0]])
+    right, shifted = torch.tensor([[3.0, -3.0, -3.0]]), torch.tensor([[9.0, 3.0, 3.0]])
+    losses = [
+        reranking_loss(logits, grades, cosines, hard_weight=1.0, **_SETTINGS).item()
+        for logits in (right, shifted)
+    ]
+    assert losses[0] < losses[1]
+
+
+def test_reranking_loss_without_hard_weight_follows_teacher() -> None:
+    grades, cosines = torch.tensor([[1, 0]]), torch.tensor([[0.1, 0.7]])
+    agreeing, opposing = torch.tensor([[-2.0, 2.0]]), torch.tensor([[2.0, -2.0]])
+    losses = [
+        reranking_loss(logits, grades, cosines, hard_weight=0.0, **_SETTINGS).item()
+        for logits in (agreeing, opposing)
+    ]
+    assert losses[0] < losses[1]
+
+
+def test_fit_scale_and_bias_recovers_known_calibration() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true_logits = 2.0 * torch.randn(4000, generator=generator)
+    relevant = torch.rand(4000, generator=generator) < torch.sigmoid(true_logits)
+    observed = (true_logits - 3.0) / 0.5
+    scale, bias = fit_scale_and_bias([observed], [relevant.int().tolist()])
+    odds = math.log(relevant.double().mean().item() / (1 - relevant.double().mean().item()))
+    assert scale == pytest.approx(0.5, rel=0.1)
+    assert bias == pytest.approx(3.0 - odds, abs=0.3)

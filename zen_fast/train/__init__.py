@@ -1,0 +1,1 @@
+"""Training a cross-encoder: `python -m zen_fast.train --help`."""

@@ -1,0 +1,64 @@
+"""The training loss: a listwise softmax for the order, a pointwise term for the level."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def graded_targets(grades: Tensor) -> Tensor:
+    """Turn grades into a distribution over candidates, gain 2^grade - 1 (as in nDCG).
+
+    Args:
+        grades: (num_lists, num_candidates) int or float, 0 for not relevant; each list needs one
+            grade above 0.
+
+    Returns:
+        (num_lists, num_candidates) float, rows sum to 1.
+    """
+    gains = torch.exp2(grades.float()) - 1.0
+    return gains / gains.sum(dim=-1, keepdim=True)
+
+
+def listwise_softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy between target distributions and the softmax over each list (ListNet).
+
+    Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", ICML 2007.
+    """
+    return -(targets * functional.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+
+def reranking_loss(
+    logits: Tensor,
+    grades: Tensor,
+    cosines: Tensor,
+    *,
+    hard_weight: float,
+    temperature: float,
+    pointwise_weight: float,
+    cosine_midpoint: float,
+    cosine_scale: float,
+) -> Tensor:
+    """Mix the judged grades with a bi-encoder teacher's cosines, listwise and pointwise.
+
+    Args:
+        logits, grades, cosines: (num_lists, num_candidates).
+        hard_weight: share of the judged label in every target; the teacher has the rest.
+        temperature: of the teacher's softmax over cosines.
+        pointwise_weight: weight of the binary cross entropy, which fixes the absolute level that
+            a softmax leaves free.
+        cosine_midpoint, cosine_scale: the teacher calls a pair relevant with probability
+            sigmoid((cosine - midpoint) / scale).
+    """
+    soft = functional.softmax(cosines / temperature, dim=-1)
+    order_target = hard_weight * graded_targets(grades) + (1.0 - hard_weight) * soft
+    teacher_probability = torch.sigmoid((cosines - cosine_midpoint) / cosine_scale)
+    relevant = (grades > 0).float()
+    level_target = hard_weight * relevant + (1.0 - hard_weight) * teacher_probability
+    # A list holds one relevant document among many; weigh both sides alike.
+    weight = torch.where(relevant > 0, float(logits.shape[-1] - 1), 1.0)
+    level = functional.binary_cross_entropy_with_logits(
+        logits, level_target, weight=weight / weight.mean()
+    )
+    return listwise_softmax_loss(logits, order_target) + pointwise_weight * level
