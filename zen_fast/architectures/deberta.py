@@ -66,6 +66,8 @@ def _relative_attention(
     if max_distance < 1:
         max_distance = max_length
     position_buckets = settings.integer("position_buckets", -1)
+    if position_buckets > 0 and not 1 <= position_buckets // 2 < max_distance - 1:
+        settings.refuse("position_buckets", f"2 to {2 * max_distance - 3}, or -1 for none")
     return RelativeAttentionSpec(
         num_buckets=position_buckets if position_buckets > 0 else max_distance,
         log_buckets=position_buckets > 0,

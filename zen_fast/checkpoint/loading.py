@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zen_fast.architectures import Architecture, architecture_of, encoder_spec
+from zen_fast.checkpoint.json_file import read_json
 from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import TensorFiles
 from zen_fast.errors import CheckpointError
@@ -50,14 +50,14 @@ def load_checkpoint(
         CheckpointError: its files do not form a model with a classification head.
     """
     folder = locate(model, revision, token)
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     spec = encoder_spec(config)
     tokenizer_config_path = folder / "tokenizer_config.json"
     return Checkpoint(
         folder=folder,
         config=config,
         tokenizer_config=(
-            _read_json(tokenizer_config_path) if tokenizer_config_path.is_file() else {}
+            read_json(tokenizer_config_path) if tokenizer_config_path.is_file() else {}
         ),
         spec=spec,
         weights=load_weights(TensorFiles(folder), architecture_of(config), spec),
@@ -92,10 +92,9 @@ def _gather(
     files: TensorFiles, name: str, sources: tuple[str, ...], shape: tuple[int, ...]
 ) -> Array:
     parts = [files[source] for source in sources]
-    rows = sum(part.shape[0] if part.shape else 0 for part in parts)
+    expected = (shape[0] // len(parts), *shape[1:])
     for source, part in zip(sources, parts, strict=True):
-        if part.shape[1:] != shape[1:] or rows != shape[0]:
-            expected = (shape[0] // len(sources), *shape[1:])
+        if part.shape != expected:
             raise CheckpointError(
                 f"tensor {source} of {part.path} has shape {part.shape}; config.json asks for "
                 f"{expected}"
@@ -104,18 +103,6 @@ def _gather(
         return np.concatenate([part.fp32() for part in parts])
     # A view of the file keeps large embedding tables out of memory, page by page.
     return parts[0].fp32_or_fp16() if name in _EMBEDDING_TABLES else parts[0].fp32()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; give the folder that save_pretrained wrote")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return content
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 
 from zen_fast.errors import MissingDependencyError, ModelNotFoundError
 
 EMBEDDED_MODELS_FOLDER = Path(__file__).parent.parent / "models"
 
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
 # Weights in other formats and exports for other engines stay on the hub.
 _HUB_FILES = (
     "config.json",
-    "tokenizer*",
+    "config_sentence_transformers.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "config_sentence_transformers.json",
-    "modules.json",
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
@@ -30,19 +29,20 @@ def locate(model: str | Path, revision: str | None = None, token: str | None = N
     """The folder of an embedded model, a local folder, or a downloaded snapshot of a hub id.
 
     Args:
-        model: name of an embedded model such as "zen-mini", path of a folder, or hub id.
+        model: name of an embedded model such as "zen-mini", path of a folder, or hub id; a folder
+            that happens to bear an embedded model's name is meant by "./zen-mini".
         revision: branch, tag or commit on the hub.
         token: access token of the hub, for private models.
 
     Raises:
         ModelNotFoundError: it is none of these, or the hub cannot be reached.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    if isinstance(model, str) and (EMBEDDED_MODELS_FOLDER / model / "config.json").is_file():
+    if model in embedded_models():
         return EMBEDDED_MODELS_FOLDER / model
-    if isinstance(model, Path) or not _looks_like_hub_id(model):
+    folder = Path(model).expanduser()
+    if model != "" and folder.is_dir():
+        return folder
+    if isinstance(model, Path) or not _HUB_ID.fullmatch(model):
         raise ModelNotFoundError(f"there is no folder {str(model)!r}; give {_accepted_names()}")
     return _download(model, revision, token)
 
@@ -50,11 +50,6 @@ def locate(model: str | Path, revision: str | None = None, token: str | None = N
 def embedded_models() -> list[str]:
     """Names of the models that ship with the package."""
     return sorted(path.parent.name for path in EMBEDDED_MODELS_FOLDER.glob("*/config.json"))
-
-
-def _looks_like_hub_id(model: str) -> bool:
-    """Whether it reads "name" or "owner/name", and not as a path."""
-    return bool(model) and model[0] not in "./~" and model.count("/") <= 1 and os.sep != "\\"
 
 
 def _accepted_names() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zen_fast.checkpoint.json_file import read_json
 from zen_fast.errors import CheckpointError
 from zen_fast.weights import Array
 
@@ -85,7 +86,10 @@ def _weight_files(folder: Path) -> list[Path]:
             + (f", only {', '.join(found)}, a pickle that is never loaded" if found else "")
             + "; save the model again with save_pretrained(folder, safe_serialization=True)"
         )
-    shards = sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
+    weight_map = read_json(index_path).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index_path} has no weight_map")
+    shards = sorted(set(weight_map.values()))
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{index_path} names files that are missing: {', '.join(missing)}")
@@ -98,10 +102,17 @@ def _read(path: Path) -> dict[str, StoredTensor]:
     mapped = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else b""
     header, data = _split(path, mapped)
     return {
-        name: _view(path, name, entry, data)
+        _current_name(name): _view(path, name, entry, data)
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def _current_name(name: str) -> str:
+    """The name with what TensorFlow checkpoints once called a LayerNorm's weight and bias."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
 
 
 def _split(path: Path, mapped: Any) -> tuple[dict[str, Any], Array]:
