@@ -1,0 +1,162 @@
+"""From logits to scores: the activation that sentence-transformers would choose."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.errors import InvalidArgumentError, InvalidTypeError, UnsupportedModelError
+
+logger = logging.getLogger(__name__)
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ScoreActivation:
+    """A function over logits (n, num_labels) fp32 of the same shape."""
+
+    name: str
+    function: Callable[[Scores], Any]
+    keeps_order: bool
+    """A larger logit never gets a smaller score, so that logits may be sorted in its place."""
+
+    def __call__(self, logits: Scores) -> Scores:
+        scores = np.asarray(self.function(logits), dtype=np.float32)
+        if scores.shape != logits.shape:
+            raise InvalidArgumentError(
+                f"activation {self.name} turned {logits.shape} into {scores.shape}; it must keep "
+                "the shape (num_pairs, num_labels)"
+            )
+        return scores
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """Logistic function, computed in fp64; no logit overflows."""
+    decay = np.exp(-np.abs(logits.astype(np.float64)))
+    scores: Scores = (np.where(logits >= 0, 1.0, decay) / (1.0 + decay)).astype(np.float32)
+    return scores
+
+
+def softmax(logits: Scores) -> Scores:
+    """Softmax over each row, computed in fp64."""
+    if not logits.size:
+        return logits
+    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+    scores: Scores = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return scores
+
+
+IDENTITY = ScoreActivation("Identity", lambda logits: logits, keeps_order=True)
+SIGMOID = ScoreActivation("Sigmoid", sigmoid, keeps_order=True)
+SOFTMAX = ScoreActivation("Softmax", softmax, keeps_order=True)
+TANH = ScoreActivation("Tanh", np.tanh, keeps_order=True)
+RELU = ScoreActivation("ReLU", lambda logits: np.maximum(logits, 0), keeps_order=True)
+
+ACTIVATIONS: Mapping[str, ScoreActivation] = {
+    activation.name.lower(): activation for activation in (IDENTITY, SIGMOID, SOFTMAX, TANH, RELU)
+}
+
+
+def activation_from(value: object, argument: str = "activation") -> ScoreActivation:
+    """The activation that a user names.
+
+    Args:
+        value: a name such as "sigmoid", a torch path such as "torch.nn.Sigmoid", a torch module or
+            its class, or a function over a numpy array (n, num_labels) fp32.
+        argument: what error messages call it.
+
+    Raises:
+        InvalidArgumentError: a name that is not known.
+        InvalidTypeError: neither a name nor callable.
+    """
+    if isinstance(value, ScoreActivation):
+        return value
+    if isinstance(value, str):
+        known = ACTIVATIONS.get(value.rpartition(".")[2].lower())
+        if known is None:
+            raise InvalidArgumentError(
+                f"{argument}={value!r} is not known; accepted are {', '.join(ACTIVATIONS)}, or a "
+                "function over a numpy array"
+            )
+        return known
+    if not callable(value):
+        raise InvalidTypeError(
+            f"{argument} is a {type(value).__name__}; pass one of {', '.join(ACTIVATIONS)}, a "
+            "torch module, or a function over a numpy array"
+        )
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__.startswith("torch.nn.modules"):
+        known = ACTIVATIONS.get(kind.__name__.lower())
+        if known is not None:
+            return known
+    if _is_torch_module(kind):
+        return _run_by_torch(value() if isinstance(value, type) else value, kind.__name__)
+    name = getattr(value, "__name__", kind.__name__)
+    return ScoreActivation(name, value, keeps_order=False)
+
+
+def default_activation(folder: Path, config: Mapping[str, Any], num_labels: int) -> ScoreActivation:
+    """The activation of a checkpoint whose user names none.
+
+    The rule is that of sentence-transformers 6: what config_sentence_transformers.json says (where
+    the checkpoint has modules.json), else config.json under "sentence_transformers", else the same
+    file under the older "sbert_ce_default_activation_function", else Sigmoid for one label and
+    Identity for more. A path outside torch is code of the checkpoint: it is not run, and the rule
+    goes on.
+
+    Raises:
+        UnsupportedModelError: a path inside torch that is not known here.
+    """
+    saved = config.get("sentence_transformers") or {}
+    older = config.get("sbert_ce_default_activation_function")
+    for path in (_model_config(folder).get("activation_fn"), saved.get("activation_fn", older)):
+        if path is None:
+            continue
+        if not path.startswith("torch."):
+            logger.warning(
+                "%s asks for the activation %s, which is code of the checkpoint and not run; "
+                "pass activation= to choose one",
+                folder,
+                path,
+            )
+            continue
+        try:
+            return activation_from(path)
+        except InvalidArgumentError as error:
+            raise UnsupportedModelError(
+                f"{folder} asks for the activation {path}; accepted are {', '.join(ACTIVATIONS)}: "
+                "pass activation= to choose one"
+            ) from error
+    return SIGMOID if num_labels == 1 else IDENTITY
+
+
+def _model_config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config_sentence_transformers.json"
+    if not path.is_file() or not (folder / "modules.json").is_file():
+        return {}
+    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content if content.get("model_type") == "CrossEncoder" else {}
+
+
+def _is_torch_module(kind: type) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and issubclass(kind, torch.nn.Module)
+
+
+def _run_by_torch(module: Any, name: str) -> ScoreActivation:
+    torch: Any = sys.modules["torch"]
+
+    def run(logits: Scores) -> Any:
+        with torch.inference_mode():
+            return module(torch.from_numpy(logits)).numpy()
+
+    return ScoreActivation(name, run, keeps_order=False)

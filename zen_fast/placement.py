@@ -1,0 +1,94 @@
+"""Which backend runs a model: what is asked for, what can be had, and what `auto` means."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from zen_fast.backends import Backend
+from zen_fast.encoder import Encoder
+from zen_fast.errors import (
+    InvalidArgumentError,
+    MissingDependencyError,
+    UnsupportedDeviceError,
+)
+
+logger = logging.getLogger(__name__)
+
+TOKENS_PER_THREAD = 4096
+"""Some ten chunks of sequences for each thread, so that all end at about the same time."""
+
+REFERENCE_TOKENS = 8192
+
+BACKENDS = ("auto", "cpu", "reference")
+DEVICES = ("auto", "cpu")
+PRECISIONS = ("auto", "fp32")
+
+MakeBackend = Callable[[Encoder], tuple[Backend, int]]
+"""Encoder → backend, and the tokens of one packed batch for it."""
+
+
+def make_backend(backend: str, device: str, precision: str, num_threads: int | None) -> MakeBackend:
+    """Check the choice before any model is loaded, and say how to make the backend.
+
+    Raises:
+        InvalidArgumentError: a name that is not known, or an option that the backend does not have.
+        UnsupportedDeviceError: the device or precision cannot be had here.
+    """
+    _check_device(device)
+    if precision not in PRECISIONS:
+        raise UnsupportedDeviceError(
+            f"precision={precision!r} is not in this release; accepted are {_listed(PRECISIONS)}"
+        )
+    if backend not in BACKENDS:
+        raise InvalidArgumentError(f"backend={backend!r}: accepted are {_listed(BACKENDS)}")
+    if backend == "reference":
+        if num_threads is not None:
+            raise InvalidArgumentError(
+                "num_threads belongs to the cpu backend; for backend='reference' call "
+                "torch.set_num_threads"
+            )
+        return _make_reference
+
+    def make_cpu(encoder: Encoder) -> tuple[Backend, int]:
+        try:
+            from zen_fast.backends.cpu import CpuBackend
+        except ImportError as error:
+            raise MissingDependencyError(
+                "the compiled extension zen_fast._C is missing or does not load; install the "
+                "package (pip install .) or choose backend='reference'"
+            ) from error
+        running = CpuBackend(encoder, num_threads)
+        if "auto" in (backend, device, precision):
+            logger.info(
+                "chose the cpu backend: fp32, %s kernels, %d threads",
+                running.isa,
+                running.num_threads,
+            )
+        return running, TOKENS_PER_THREAD * running.num_threads
+
+    return make_cpu
+
+
+def _make_reference(encoder: Encoder) -> tuple[Backend, int]:
+    try:
+        from zen_fast.backends.reference import ReferenceBackend
+    except ImportError as error:
+        raise MissingDependencyError(
+            "backend='reference' needs PyTorch: pip install 'zen-fast[gpu]'"
+        ) from error
+    return ReferenceBackend(encoder), REFERENCE_TOKENS
+
+
+def _check_device(device: str) -> None:
+    if device in DEVICES:
+        return
+    if device.startswith("cuda"):
+        raise UnsupportedDeviceError(
+            f"device={device!r}: GPUs are not in this release; use device='cpu'"
+        )
+    raise UnsupportedDeviceError(f"device={device!r}: accepted are {_listed(DEVICES)}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names))

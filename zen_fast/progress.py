@@ -1,0 +1,56 @@
+"""A progress bar for work that takes long, on a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+SHOW_AFTER_SECONDS = 2.0
+
+
+class ProgressBar:
+    """Counts pairs on stderr.
+
+    Args:
+        total: pairs to come.
+        show: True shows the bar at once, False never; None shows it where stderr is a terminal and
+            the work is not done after two seconds.
+    """
+
+    def __init__(self, total: int, show: bool | None) -> None:
+        self._total = total
+        self._show = show
+        self._started = time.monotonic()
+        self._done = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        self.advance(0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, num_pairs: int) -> None:
+        """Count `num_pairs` more."""
+        self._done += num_pairs
+        if self._bar is not None:
+            self._bar.update(num_pairs)
+        elif self._is_due():
+            tqdm = importlib.import_module("tqdm")
+            self._bar = tqdm.tqdm(total=self._total, initial=self._done, unit="pair")
+
+    def _is_due(self) -> bool:
+        if self._show is not None:
+            return self._show
+        long = time.monotonic() - self._started > SHOW_AFTER_SECONDS and self._done < self._total
+        return long and sys.stderr.isatty()

@@ -1,0 +1,213 @@
+"""`predict` and `rank` as sentence-transformers' CrossEncoder 6 has them."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zen_fast.activation import ScoreActivation, Scores, activation_from, softmax
+from zen_fast.documents import as_list, document_text, query_text
+from zen_fast.errors import InvalidArgumentError, InvalidTypeError, UnsupportedDeviceError
+from zen_fast.ranking import ranking
+
+if TYPE_CHECKING:
+    from zen_fast.engine import Engine
+
+_LIST_TYPES = (list, tuple, np.ndarray)
+
+
+class SentenceTransformersInterface:
+    """The methods that let a ZenReranker stand where a CrossEncoder stood.
+
+    Names, defaults and results are CrossEncoder's. `batch_size` and `chunk_size` are accepted and
+    change nothing: batches are cut by tokens, and a score does not depend on its batch. Names of
+    older releases are accepted with a DeprecationWarning.
+    """
+
+    _engine: Engine
+    _activation: ScoreActivation
+
+    def predict(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: object = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
+        pool: object = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: Any = None,
+        activation_fct: object = None,
+        num_workers: int | None = None,
+    ) -> Any:
+        """Scores of (query, document) pairs, in input order.
+
+        Args:
+            inputs: list of pairs, or one pair; a document may be a mapping with `text`.
+            prompt: text put before every query.
+            activation_fn: see `activation_from`; None for the model's own.
+            apply_softmax: softmax over each row, for models with several labels.
+            convert_to_numpy: False gives a list of torch tensors, one for each pair.
+            convert_to_tensor: one torch tensor, whatever `convert_to_numpy` says.
+
+        Returns:
+            (num_pairs,) fp32, or (num_pairs, num_labels) for models with several labels; without
+            the first dimension for one pair.
+
+        Raises:
+            InvalidArgumentError: an argument has a value that is not accepted.
+            InvalidTypeError: something in `inputs` is not a pair of texts.
+        """
+        inputs = _renamed("predict", "sentences", sentences, "inputs", inputs)
+        activation_fn = _renamed(
+            "predict", "activation_fct", activation_fct, "activation_fn", activation_fn
+        )
+        _warn_if_dropped("predict", num_workers=num_workers)
+        _check_call(prompt_name, batch_size, device, pool)
+        queries, documents, is_single = _split_pairs(inputs)
+        if prompt:
+            queries = [prompt + query for query in queries]
+        _, scores = self._activated(queries, documents, activation_fn, show_progress_bar)
+        if apply_softmax and scores.ndim > 1:
+            scores = softmax(scores)
+        if not convert_to_tensor and convert_to_numpy:
+            return scores[0] if is_single else scores
+        tensor = importlib.import_module("torch").from_numpy(scores)
+        if is_single:
+            return tensor[0]
+        return tensor if convert_to_tensor else list(tensor)
+
+    def rank(
+        self,
+        query: str,
+        documents: Any,
+        top_k: int | None = None,
+        return_documents: bool = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: object = None,
+        device: str | None = None,
+        pool: object = None,
+        chunk_size: int | None = None,
+        *,
+        activation_fct: object = None,
+        num_workers: int | None = None,
+        apply_softmax: bool | None = None,
+        convert_to_numpy: bool | None = None,
+        convert_to_tensor: bool | None = None,
+    ) -> list[dict[str, Any]]:
+        """The documents from best to worst: dicts of `corpus_id`, `score` and, if asked, `text`.
+
+        Ties of the activation are resolved by the logits; see `rerank`.
+
+        Raises:
+            InvalidArgumentError: the model has several labels, or a value is not accepted.
+            InvalidTypeError: the query is no text, or one of the documents is none.
+        """
+        activation_fn = _renamed(
+            "rank", "activation_fct", activation_fct, "activation_fn", activation_fn
+        )
+        _warn_if_dropped(
+            "rank",
+            num_workers=num_workers,
+            apply_softmax=apply_softmax,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+        )
+        _check_call(prompt_name, batch_size, device, pool)
+        if self._engine.spec.head.num_labels != 1:
+            raise InvalidArgumentError(
+                f"rank needs a model with one label; this one has "
+                f"{self._engine.spec.head.num_labels}: use predict, and choose a label"
+            )
+        query = (prompt or "") + query_text(query)
+        items = as_list(documents, "documents", "documents")
+        texts = [document_text(item, f"documents[{index}]") for index, item in enumerate(items)]
+        logits, scores = self._activated(
+            [query] * len(texts), texts, activation_fn, show_progress_bar
+        )
+        activation = self._activation if activation_fn is None else activation_from(activation_fn)
+        ranked = []
+        for index in ranking(logits[:, 0], scores, activation)[:top_k].tolist():
+            entry: dict[str, Any] = {"corpus_id": index, "score": float(scores[index])}
+            if return_documents:
+                entry["text"] = items[index]
+            ranked.append(entry)
+        return ranked
+
+    def _activated(
+        self,
+        queries: list[str],
+        documents: list[str],
+        activation_fn: object,
+        show_progress: bool | None,
+    ) -> tuple[Scores, Scores]:
+        """Logits (n, num_labels) and scores, (n,) where there is one label."""
+        activation = self._activation
+        if activation_fn is not None:
+            activation = activation_from(activation_fn, "activation_fn")
+        logits = self._engine.logits(queries, documents, show_progress)
+        scores = activation(logits)
+        return logits, scores[:, 0] if scores.shape[1:] == (1,) else scores
+
+
+def _split_pairs(inputs: Any) -> tuple[list[str], list[str], bool]:
+    """Queries, documents, and whether `inputs` is one pair rather than a list of pairs."""
+    if isinstance(inputs, (str, bytes, Mapping)) or inputs is None:
+        raise InvalidTypeError(
+            f"inputs is a {type(inputs).__name__}; pass a list of (query, document) pairs"
+        )
+    pairs = as_list(inputs, "inputs", "(query, document) pairs")
+    is_single = bool(pairs) and not isinstance(pairs[0], _LIST_TYPES)
+    queries, documents = [], []
+    for index, pair in enumerate([pairs] if is_single else pairs):
+        name = "inputs" if is_single else f"inputs[{index}]"
+        if not isinstance(pair, _LIST_TYPES) or len(pair) != 2:
+            raise InvalidTypeError(f"{name} is {pair!r:.80}; pass a (query, document) pair")
+        queries.append(query_text(pair[0], f"{name}[0]"))
+        documents.append(document_text(pair[1], f"{name}[1]"))
+    return queries, documents, is_single
+
+
+def _check_call(prompt_name: str | None, batch_size: int, device: str | None, pool: object) -> None:
+    if prompt_name is not None:
+        raise InvalidArgumentError(
+            f"prompt_name={prompt_name!r}: no prompts are configured; pass the text as prompt="
+        )
+    if batch_size <= 0:
+        raise InvalidArgumentError(f"batch_size={batch_size}: it must be at least 1")
+    if device not in (None, "cpu"):
+        raise UnsupportedDeviceError(f"device={device!r}: accepted are None and 'cpu'")
+    if pool is not None:
+        raise InvalidArgumentError(
+            "pool is not supported: one reranker uses every core; leave it out"
+        )
+
+
+def _renamed(method: str, old_name: str, old: Any, new_name: str, new: Any) -> Any:
+    if old is None:
+        return new
+    warnings.warn(
+        f"{old_name} of {method}() is now called {new_name}", DeprecationWarning, stacklevel=3
+    )
+    return old if new is None else new
+
+
+def _warn_if_dropped(method: str, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            warnings.warn(
+                f"{name} of {method}() has no effect any more", DeprecationWarning, stacklevel=3
+            )
