@@ -1,7 +1,7 @@
 """Tiny random stock models of every architecture: the oracles of the parity tests.
 
-Weights are far larger than a fresh model's, and biases and norms random too, so that every term of
-the mathematics shows in the logits.
+Weights, and the norms' epsilon, are far larger than a fresh model's, and biases and norms random
+too, so that every term of the mathematics shows in the logits.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def _bert_like(hidden: int, heads: int, layers: int, intermediate: int, **more: 
         "intermediate_size": intermediate,
         "max_position_embeddings": MAX_LENGTH,
         "num_labels": 1,
+        "layer_norm_eps": 0.02,
         **more,
     }
 
@@ -129,7 +130,7 @@ def _bert_like(hidden: int, heads: int, layers: int, intermediate: int, **more: 
 def _modernbert(hidden: int, heads: int, layers: int, intermediate: int, **more: Any) -> dict:
     special_ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     special_ids |= {"cls_token_id": 1, "sep_token_id": 2}
-    return _bert_like(hidden, heads, layers, intermediate, **special_ids, **more)
+    return _bert_like(hidden, heads, layers, intermediate, norm_eps=0.02, **special_ids, **more)
 
 
 def _deberta(hidden: int, heads: int, layers: int, intermediate: int, **more: Any) -> dict:
@@ -163,7 +164,7 @@ RANDOM_MODELS = (
     RandomModel(
         "xlm-roberta",
         "XLMRoberta",
-        _bert_like(72, 4, 3, 45, type_vocab_size=1, layer_norm_eps=1e-5),
+        _bert_like(72, 4, 3, 45, type_vocab_size=1),
     ),
     RandomModel("electra", "Electra", _bert_like(60, 5, 2, 77, embedding_size=28)),
     RandomModel(

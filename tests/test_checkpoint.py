@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from zen_fast.architectures import ARCHITECTURES, encoder_spec
 from zen_fast.checkpoint import load_checkpoint, location
-from zen_fast.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
+from zen_fast.errors import CheckpointError, ModelNotFoundError
 
 HIDDEN, LAYERS, INTERMEDIATE, VOCAB, POSITIONS = 8, 2, 12, 19, 16
 CONFIG: dict[str, Any] = {
@@ -273,102 +272,3 @@ def test_local_load_imports_nothing_slow(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
-
-
-@pytest.mark.parametrize("model_type", ["t5", None])
-def test_unknown_architecture_lists_the_supported(model_type: str | None) -> None:
-    with pytest.raises(
-        UnsupportedModelError, match=r"accepted: .*bert.*deberta-v2.*new.*xlm-roberta"
-    ):
-        encoder_spec({"model_type": model_type})
-
-
-@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
-def test_config_of_defaults_is_accepted(model_type: str) -> None:
-    spec = encoder_spec({"model_type": model_type})
-    assert spec.head.num_labels == 2
-    assert spec.num_layers > 0
-
-
-@pytest.mark.parametrize(
-    ("settings", "num_labels"),
-    [
-        ({}, 2),
-        ({"num_labels": 1}, 1),
-        ({"id2label": {"0": "LABEL_0"}}, 1),
-        ({"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 5}, 3),
-        ({"id2label": None, "num_labels": 4}, 4),
-    ],
-)
-def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_labels: int) -> None:
-    assert encoder_spec({"model_type": "bert", **settings}).head.num_labels == num_labels
-
-
-@pytest.mark.parametrize(
-    ("model_type", "setting", "value"),
-    [
-        ("bert", "position_embedding_type", "relative_key"),
-        ("bert", "is_decoder", True),
-        ("bert", "add_cross_attention", True),
-        ("bert", "hidden_act", "quick_gelu"),
-        ("bert", "hidden_size", "768"),
-        ("bert", "layer_norm_eps", "tiny"),
-        ("bert", "pruned_heads", {"0": [1]}),
-        ("bert", "quantization_config", {"bits": 4}),
-        ("roberta", "position_embedding_type", "relative_key_query"),
-        ("distilbert", "activation", "mish"),
-        ("modernbert", "classifier_pooling", "max"),
-        ("modernbert", "layer_types", ["full_attention"]),
-        ("modernbert", "rope_scaling", {"type": "linear", "factor": 2}),
-        ("modernbert", "rope_parameters", {"full_attention": {"rope_type": "yarn"}}),
-        ("modernbert", "rope_parameters", {"rope_type": "default", "rope_theta": 1e4}),
-        ("modernbert", "norm_bias", "yes"),
-        ("deberta-v2", "pos_att_type", "c2p|p2p"),
-        ("deberta-v2", "attention_head_size", 32),
-        ("deberta-v2", "pooler_hidden_size", 32),
-        ("deberta-v2", "conv_kernel_size", 4),
-        ("new", "logn_attention_scale", True),
-        ("new", "layer_norm_type", "rms_norm"),
-        ("new", "position_embedding_type", "absolute"),
-        ("new", "rope_scaling", {"type": "yarn", "factor": 2.0}),
-        ("new", "rope_scaling", {"type": "ntk", "factor": 0.5}),
-        ("gte", "rope_parameters", {"rope_type": "yarn", "factor": 2.0}),
-        ("gte", "head_dim", 32),
-    ],
-)
-def test_unsupported_setting_is_named(model_type: str, setting: str, value: object) -> None:
-    with pytest.raises(UnsupportedModelError, match=rf"{setting}=.*; accepted: "):
-        encoder_spec({"model_type": model_type, setting: value})
-
-
-def test_unsupported_bucket_count_is_named() -> None:
-    settings = {"relative_attention": True, "pos_att_type": ["c2p"], "position_buckets": 1}
-    with pytest.raises(UnsupportedModelError, match="position_buckets=1"):
-        encoder_spec({"model_type": "deberta-v2", **settings})
-
-
-@pytest.mark.parametrize(
-    ("model_type", "settings"),
-    [("bert", {"hidden_size": 50}), ("modernbert", {"hidden_size": 36})],
-)
-def test_heads_that_do_not_fit_are_refused(model_type: str, settings: dict[str, Any]) -> None:
-    with pytest.raises(UnsupportedModelError, match="heads"):
-        encoder_spec({"model_type": model_type, "num_attention_heads": 12, **settings})
-
-
-@pytest.mark.parametrize(
-    ("model_type", "settings", "max_length"),
-    [
-        ("bert", {"max_position_embeddings": 512}, 512),
-        ("roberta", {"max_position_embeddings": 514}, 512),
-        ("xlm-roberta", {"max_position_embeddings": 8194, "pad_token_id": 1}, 8192),
-        ("camembert", {"max_position_embeddings": 514, "pad_token_id": 5}, 508),
-        ("modernbert", {}, 8192),
-        ("deberta-v2", {"position_biased_input": False}, 512),
-        ("new", {"max_position_embeddings": 8192}, 8192),
-    ],
-)
-def test_max_length_is_what_positions_allow(
-    model_type: str, settings: dict[str, Any], max_length: int
-) -> None:
-    assert encoder_spec({"model_type": model_type, **settings}).max_length == max_length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ pytest.importorskip("transformers")
 import random_models  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
 from tolerances import BATCH_PER_SPREAD, PARITY_PER_SPREAD  # noqa: E402
+from transformers import AutoModelForSequenceClassification  # noqa: E402
 
 from zen_fast.backends import Backend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
@@ -22,6 +24,7 @@ from zen_fast.batching import TokenizedPair, pack  # noqa: E402
 from zen_fast.checkpoint import load_checkpoint  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 
+PRETRAINED_BODY = Path(__file__).parents[2] / "shared" / "models" / "all-MiniLM-L6-v2"
 LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
 
 
@@ -61,9 +64,16 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def make_oracle(recipe: RandomModel, folder: Path) -> Oracle:
     model = recipe.build()
     recipe.save(model, folder)
+    return oracle_of(model, folder)
+
+
+def oracle_of(model: Any, folder: Path) -> Oracle:
+    """The stock model's answers beside the encoder loaded from what it saved in `folder`."""
     checkpoint = load_checkpoint(folder)
     spec = checkpoint.spec
-    sequences = random_models.random_sequences([*LENGTHS, spec.max_length], spec.num_token_types)
+    sequences = random_models.random_sequences(
+        [*LENGTHS, spec.max_length], spec.num_token_types, spec.vocab_size
+    )
     logits = random_models.stock_logits(model, sequences)
     return Oracle(
         encoder=Encoder(spec, checkpoint.weights),
@@ -73,13 +83,38 @@ def make_oracle(recipe: RandomModel, folder: Path) -> Oracle:
     )
 
 
+@pytest.fixture(scope="module")
+def pretrained_oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    """Real weights in fp16 under a random head; the stock model computes in fp32."""
+    if not PRETRAINED_BODY.is_dir():
+        pytest.skip(f"{PRETRAINED_BODY.name} is not in ../shared/models")
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        PRETRAINED_BODY, num_labels=1, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    torch.nn.init.normal_(model.classifier.weight)
+    folder = tmp_path_factory.mktemp("pretrained")
+    model.half().save_pretrained(folder)
+    return oracle_of(model.float(), folder)
+
+
 @pytest.fixture(params=_backend_names())
-def backend(request: pytest.FixtureRequest, oracle: Oracle) -> Backend:
-    if request.param == "reference":
-        return ReferenceBackend(oracle.encoder)
+def backend_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def backend(backend_name: str, oracle: Oracle) -> Backend:
+    return make_backend(backend_name, oracle.encoder)
+
+
+def make_backend(name: str, encoder: Encoder) -> Backend:
+    """Backend `name`: "reference", or "cpu-" with a kernel set."""
+    if name == "reference":
+        return ReferenceBackend(encoder)
     cpu = pytest.importorskip("zen_fast.backends.cpu", reason="the C++ extension is not built")
-    isa = request.param.removeprefix("cpu-")
-    return cpu.CpuBackend(oracle.encoder, num_threads=2, isa=isa)
+    backend: Backend = cpu.CpuBackend(encoder, num_threads=2, isa=name.removeprefix("cpu-"))
+    return backend
 
 
 def _run(backend: Backend, oracle: Oracle, order: Sequence[int]) -> np.ndarray:
@@ -104,3 +139,13 @@ def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: 
         batched = _run(backend, oracle, order)
         assert (np.abs(batched - oracle.logits[order]) <= PARITY_PER_SPREAD * oracle.spread).all()
         assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
+
+
+def test_logits_equal_stock_on_pretrained_weights(
+    backend_name: str, pretrained_oracle: Oracle
+) -> None:
+    backend = make_backend(backend_name, pretrained_oracle.encoder)
+    logits = _run(backend, pretrained_oracle, range(len(pretrained_oracle.pairs)))
+    assert (
+        np.abs(logits - pretrained_oracle.logits) <= PARITY_PER_SPREAD * pretrained_oracle.spread
+    ).all()
