@@ -3,5 +3,5 @@
 PARITY_PER_SPREAD = 1e-4
 """Largest |logit - stock logit| over the standard deviation of the stock logits, both in fp32."""
 
-BATCH_PER_SPREAD = 1e-5
+BATCH_PER_SPREAD = 3e-5
 """Largest change of a logit when its sequence is batched otherwise, over the same deviation."""
