@@ -50,6 +50,7 @@ def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_la
         ("bert", "hidden_act", "quick_gelu"),
         ("bert", "hidden_size", "768"),
         ("bert", "layer_norm_eps", "tiny"),
+        ("bert", "num_attention_heads", 0),
         ("bert", "pruned_heads", {"0": [1]}),
         ("bert", "quantization_config", {"bits": 4}),
         ("roberta", "position_embedding_type", "relative_key_query"),
@@ -57,7 +58,6 @@ def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_la
         ("modernbert", "classifier_pooling", "max"),
         ("modernbert", "layer_types", ["full_attention"]),
         ("modernbert", "rope_scaling", {"type": "linear", "factor": 2}),
-        ("modernbert", "rope_parameters", {"full_attention": {"rope_type": "yarn"}}),
         ("modernbert", "rope_parameters", {"rope_type": "default", "rope_theta": 1e4}),
         ("modernbert", "norm_bias", "yes"),
         ("deberta-v2", "pos_att_type", "c2p|p2p"),
@@ -67,15 +67,29 @@ def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_la
         ("new", "logn_attention_scale", True),
         ("new", "layer_norm_type", "rms_norm"),
         ("new", "position_embedding_type", "absolute"),
-        ("new", "rope_scaling", {"type": "yarn", "factor": 2.0}),
-        ("new", "rope_scaling", {"type": "ntk", "factor": 0.5}),
-        ("gte", "rope_parameters", {"rope_type": "yarn", "factor": 2.0}),
         ("gte", "head_dim", 32),
     ],
 )
 def test_unsupported_setting_is_named(model_type: str, setting: str, value: object) -> None:
     with pytest.raises(UnsupportedModelError, match=rf"{setting}=.*; accepted: "):
         encoder_spec({"model_type": model_type, setting: value})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "outer", "value", "setting"),
+    [
+        ("modernbert", "rope_parameters", {"full_attention": {"rope_type": "yarn"}}, "rope_type"),
+        ("gte", "rope_parameters", {"rope_type": "yarn", "factor": 2.0}, "rope_type"),
+        ("gte", "rope_parameters", {"rope_type": "linear"}, "factor"),
+        ("new", "rope_scaling", {"type": "yarn", "factor": 2.0}, "type"),
+        ("new", "rope_scaling", {"type": "ntk", "factor": 0.5}, "factor"),
+    ],
+)
+def test_unsupported_nested_setting_is_named(
+    model_type: str, outer: str, value: dict[str, Any], setting: str
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=rf"{setting}=.*; accepted: "):
+        encoder_spec({"model_type": model_type, outer: value})
 
 
 def test_unsupported_bucket_count_is_named() -> None:

@@ -13,15 +13,15 @@ def _bert_spec(settings: Settings) -> EncoderSpec:
     settings.require("position_embedding_type", "absolute", "absolute")
     settings.require("is_decoder", False, False)
     settings.require("add_cross_attention", False, False)
-    num_positions = settings.integer("max_position_embeddings", 512)
+    num_positions = settings.count("max_position_embeddings", 512)
     return EncoderSpec(
         architecture="bert",
-        vocab_size=settings.integer("vocab_size", 30522),
-        hidden_size=settings.integer("hidden_size", 768),
-        num_heads=settings.integer("num_attention_heads", 12),
-        intermediate_size=settings.integer("intermediate_size", 3072),
+        vocab_size=settings.count("vocab_size", 30522),
+        hidden_size=settings.count("hidden_size", 768),
+        num_heads=settings.count("num_attention_heads", 12),
+        intermediate_size=settings.count("intermediate_size", 3072),
         max_length=num_positions,
-        layers=(LayerSpec(),) * settings.integer("num_hidden_layers", 12),
+        layers=(LayerSpec(),) * settings.count("num_hidden_layers", 12),
         head=HeadSpec(num_labels=settings.num_labels()),
         num_token_types=settings.integer("type_vocab_size", 2),
         num_positions=num_positions,
@@ -47,10 +47,10 @@ def _electra_spec(settings: Settings) -> EncoderSpec:
     return replace(
         spec,
         architecture="electra",
-        hidden_size=settings.integer("hidden_size", 256),
-        num_heads=settings.integer("num_attention_heads", 4),
-        intermediate_size=settings.integer("intermediate_size", 1024),
-        embedding_size=settings.integer("embedding_size", 128),
+        hidden_size=settings.count("hidden_size", 256),
+        num_heads=settings.count("num_attention_heads", 4),
+        intermediate_size=settings.count("intermediate_size", 1024),
+        embedding_size=settings.count("embedding_size", 128),
         head=replace(spec.head, activation="gelu"),
     )
 

@@ -14,26 +14,26 @@ from zen_fast.spec import (
 
 
 def _deberta_spec(settings: Settings) -> EncoderSpec:
-    hidden_size = settings.integer("hidden_size", 1536)
-    num_heads = settings.integer("num_attention_heads", 24)
+    hidden_size = settings.count("hidden_size", 1536)
+    num_heads = settings.count("num_attention_heads", 24)
     head_dim = hidden_size // num_heads
     settings.require("attention_head_size", head_dim, head_dim)
     settings.require("pooler_hidden_size", hidden_size, hidden_size)
-    max_length = settings.integer("max_position_embeddings", 512)
+    max_length = settings.count("max_position_embeddings", 512)
     terms = _position_terms(settings)
     return EncoderSpec(
         architecture="deberta-v2",
-        vocab_size=settings.integer("vocab_size", 128100),
+        vocab_size=settings.count("vocab_size", 128100),
         hidden_size=hidden_size,
         num_heads=num_heads,
-        intermediate_size=settings.integer("intermediate_size", 6144),
+        intermediate_size=settings.count("intermediate_size", 6144),
         max_length=max_length,
-        layers=(LayerSpec(),) * settings.integer("num_hidden_layers", 24),
+        layers=(LayerSpec(),) * settings.count("num_hidden_layers", 24),
         head=HeadSpec(
             num_labels=settings.num_labels(),
             activation=settings.activation("pooler_hidden_act", "gelu"),
         ),
-        embedding_size=settings.integer("embedding_size", hidden_size),
+        embedding_size=settings.count("embedding_size", hidden_size),
         embedding_projection_bias=False,
         embedding_projection_first=True,
         num_token_types=settings.integer("type_vocab_size", 0),

@@ -8,15 +8,15 @@ from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 
 
 def _distilbert_spec(settings: Settings) -> EncoderSpec:
-    num_positions = settings.integer("max_position_embeddings", 512)
+    num_positions = settings.count("max_position_embeddings", 512)
     return EncoderSpec(
         architecture="distilbert",
-        vocab_size=settings.integer("vocab_size", 30522),
-        hidden_size=settings.integer("dim", 768),
-        num_heads=settings.integer("n_heads", 12),
-        intermediate_size=settings.integer("hidden_dim", 3072),
+        vocab_size=settings.count("vocab_size", 30522),
+        hidden_size=settings.count("dim", 768),
+        num_heads=settings.count("n_heads", 12),
+        intermediate_size=settings.count("hidden_dim", 3072),
         max_length=num_positions,
-        layers=(LayerSpec(),) * settings.integer("n_layers", 6),
+        layers=(LayerSpec(),) * settings.count("n_layers", 6),
         head=HeadSpec(num_labels=settings.num_labels(), activation="relu"),
         num_positions=num_positions,
         activation=settings.activation("activation", "gelu"),

@@ -16,12 +16,12 @@ from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 def _body_spec(settings: Settings, architecture: str, default_max_length: int) -> EncoderSpec:
     return EncoderSpec(
         architecture=architecture,
-        vocab_size=settings.integer("vocab_size", 250048),
-        hidden_size=settings.integer("hidden_size", 768),
-        num_heads=settings.integer("num_attention_heads", 12),
-        intermediate_size=settings.integer("intermediate_size", 3072),
-        max_length=settings.integer("max_position_embeddings", default_max_length),
-        layers=(LayerSpec(),) * settings.integer("num_hidden_layers", 12),
+        vocab_size=settings.count("vocab_size", 250048),
+        hidden_size=settings.count("hidden_size", 768),
+        num_heads=settings.count("num_attention_heads", 12),
+        intermediate_size=settings.count("intermediate_size", 3072),
+        max_length=settings.count("max_position_embeddings", default_max_length),
+        layers=(LayerSpec(),) * settings.count("num_hidden_layers", 12),
         head=HeadSpec(num_labels=settings.num_labels()),
         num_token_types=settings.integer("type_vocab_size", 1),
         norm_eps=settings.number("layer_norm_eps", 1e-12),
@@ -34,14 +34,12 @@ def _body_spec(settings: Settings, architecture: str, default_max_length: int) -
 def _gte_spec(settings: Settings) -> EncoderSpec:
     spec = _body_spec(settings, "gte", default_max_length=8192)
     settings.require("head_dim", spec.head_dim, spec.head_dim)
-    rope = settings.mapping("rope_parameters")
-    rope_type = rope.get("rope_type", "default")
-    if rope_type not in ("default", "linear"):
-        settings.refuse("rope_parameters", "rope_type 'default' or 'linear'")
+    rope = settings.nested("rope_parameters")
+    rope_type = rope.text("rope_type", "default", ("default", "linear"))
     frequencies = inverse_frequencies(
         spec.head_dim,
-        theta=rope.get("rope_theta") or settings.number("rope_theta", 160_000.0),
-        divisor=rope["factor"] if rope_type == "linear" else 1.0,
+        theta=rope.number("rope_theta", settings.number("rope_theta", 160_000.0)),
+        divisor=_stretch(rope) if rope_type == "linear" else 1.0,
     )
     return replace(spec, layers=_rotary_layers(spec, frequencies))
 
@@ -56,13 +54,20 @@ def _new_spec(settings: Settings) -> EncoderSpec:
 
 def _new_frequencies(settings: Settings, head_dim: int) -> tuple[float, ...]:
     theta = settings.number("rope_theta", 10_000.0)
-    scaling = settings.mapping("rope_scaling")
-    if not scaling:
+    scaling = settings.nested("rope_scaling")
+    if not scaling.config:
         return inverse_frequencies(head_dim, theta)
-    factor = scaling.get("factor", 0)
-    if scaling.get("type") != "ntk" or factor < 1:
-        settings.refuse("rope_scaling", "none, or type 'ntk' with a factor of at least 1")
-    return ntk_inverse_frequencies(head_dim, theta, factor, scaling.get("mixed_b"))
+    scaling.require("type", None, "ntk")
+    mixed_b = scaling.number("mixed_b", 0.0) if scaling.config.get("mixed_b") is not None else None
+    return ntk_inverse_frequencies(head_dim, theta, _stretch(scaling), mixed_b)
+
+
+def _stretch(scaling: Settings) -> float:
+    """How many times as long the context is made."""
+    factor = scaling.number("factor", 0.0)
+    if factor < 1:
+        scaling.refuse("factor", "a number of at least 1")
+    return factor
 
 
 def _rotary_layers(spec: EncoderSpec, frequencies: tuple[float, ...]) -> tuple[LayerSpec, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from zen_fast.architectures.architecture import Architecture
 from zen_fast.architectures.rotary import inverse_frequencies
@@ -14,18 +13,18 @@ _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 
 
 def _modernbert_spec(settings: Settings) -> EncoderSpec:
-    hidden_size = settings.integer("hidden_size", 768)
-    num_heads = settings.integer("num_attention_heads", 12)
+    hidden_size = settings.count("hidden_size", 768)
+    num_heads = settings.count("num_attention_heads", 12)
     attention_bias = settings.flag("attention_bias", False)
     mlp_bias = settings.flag("mlp_bias", False)
     pooling = settings.text("classifier_pooling", "cls", ("cls", "mean"))
     return EncoderSpec(
         architecture="modernbert",
-        vocab_size=settings.integer("vocab_size", 50368),
+        vocab_size=settings.count("vocab_size", 50368),
         hidden_size=hidden_size,
         num_heads=num_heads,
-        intermediate_size=settings.integer("intermediate_size", 1152),
-        max_length=settings.integer("max_position_embeddings", 8192),
+        intermediate_size=settings.count("intermediate_size", 1152),
+        max_length=settings.count("max_position_embeddings", 8192),
         layers=_layers(settings, head_dim=hidden_size // num_heads),
         head=HeadSpec(
             num_labels=settings.num_labels(),
@@ -64,10 +63,10 @@ def _layers(settings: Settings, head_dim: int) -> tuple[LayerSpec, ...]:
 
 
 def _layer_types(settings: Settings) -> Sequence[str]:
-    num_layers = settings.integer("num_hidden_layers", 22)
+    num_layers = settings.count("num_hidden_layers", 22)
     layer_types = settings.config.get("layer_types")
     if layer_types is None:
-        period = settings.integer("global_attn_every_n_layers", 3)
+        period = settings.count("global_attn_every_n_layers", 3)
         return [_LOCAL if index % period else _GLOBAL for index in range(num_layers)]
     if len(layer_types) != num_layers or not set(layer_types) <= {_GLOBAL, _LOCAL}:
         settings.refuse("layer_types", f"{num_layers} of {_GLOBAL!r} or {_LOCAL!r}")
@@ -78,13 +77,12 @@ def _frequencies(
     settings: Settings, layer_type: str, theta_name: str, default_theta: float, head_dim: int
 ) -> tuple[float, ...]:
     settings.require("rope_scaling", None, None)
-    by_type = settings.mapping("rope_parameters")
-    parameters: Mapping[str, Any] = by_type.get(layer_type) or {}
-    if not set(by_type) <= {_GLOBAL, _LOCAL} or parameters.get("rope_type", "default") != "default":
-        settings.refuse(
-            "rope_parameters", f"for {_GLOBAL!r} and {_LOCAL!r} each, rope_type 'default'"
-        )
-    theta = parameters.get("rope_theta") or settings.number(theta_name, default_theta)
+    by_type = settings.nested("rope_parameters")
+    if not set(by_type.config) <= {_GLOBAL, _LOCAL}:
+        settings.refuse("rope_parameters", f"entries for {_GLOBAL!r} and {_LOCAL!r}")
+    parameters = by_type.nested(layer_type)
+    parameters.require("rope_type", "default", "default")
+    theta = parameters.number("rope_theta", settings.number(theta_name, default_theta))
     return inverse_frequencies(head_dim, theta)
 
 

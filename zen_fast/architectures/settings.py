@@ -27,14 +27,22 @@ _ACTIVATIONS: dict[str, Activation] = {
 class Settings:
     """Typed access to a config mapping; a setting that is absent or null takes its default."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], model_type: str | None = None) -> None:
         self.config = config
+        self._model_type = model_type or config.get("model_type")
 
     def integer(self, name: str, default: int) -> int:
         """A whole number."""
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
             self.refuse(name, "a whole number")
+        return value
+
+    def count(self, name: str, default: int) -> int:
+        """A whole number of at least 1."""
+        value = self.integer(name, default)
+        if value < 1:
+            self.refuse(name, "a whole number of at least 1")
         return value
 
     def number(self, name: str, default: float) -> float:
@@ -58,12 +66,12 @@ class Settings:
             self.refuse(name, " or ".join(repr(word) for word in accepted))
         return str(value)
 
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        """A nested mapping; empty where there is none."""
+    def nested(self, name: str) -> Settings:
+        """A mapping inside the mapping; empty where there is none."""
         value = self._value(name, {})
         if not isinstance(value, Mapping):
             self.refuse(name, "a mapping")
-        return value
+        return Settings(value, self._model_type)
 
     def activation(self, name: str, default: str) -> Activation:
         """An activation function by its transformers name."""
@@ -71,7 +79,7 @@ class Settings:
 
     def num_labels(self) -> int:
         """Number of logits: as many as id2label names, else num_labels, else 2."""
-        id_to_label = self.mapping("id2label")
+        id_to_label = self.nested("id2label").config
         return len(id_to_label) if id_to_label else self.integer("num_labels", 2)
 
     def require(self, name: str, default: object, accepted: object) -> None:
@@ -82,7 +90,7 @@ class Settings:
     def refuse(self, name: str, accepted: str) -> NoReturn:
         """Raise UnsupportedModelError for the setting `name`."""
         raise UnsupportedModelError(
-            f"config.json of this {self.config.get('model_type')!r} model has "
+            f"config.json of this {self._model_type!r} model has "
             f"{name}={self.config.get(name)!r}, which is not supported; accepted: {accepted}"
         )
 
