@@ -1,0 +1,213 @@
+// Softmax attention inside each packed sequence, one (sequence, head) at a time, fp32.
+//
+// Keys and values of the head are packed into gemm panels, so both products run on the gemm's inner
+// loop. A block of query rows keeps its whole rows of scores: no running rescale is needed, and a
+// row of 512 scores is 2 KiB. With a window only the keys that a block can see are touched.
+#pragma once
+
+namespace zen::ZEN_ISA {
+
+// Rows of scores held at a time: a few tiles, while rows x length stays near 128 KiB of L2.
+constexpr int kMaxBlockRows = 8 * kTileRows;
+
+inline int query_block_rows(int max_seqlen) {
+  constexpr int kMaxScores = 32 * 1024;
+  const int rows = smaller(kMaxBlockRows, kMaxScores / larger(1, max_seqlen));
+  return larger(kTileRows, rows / kTileRows * kTileRows);
+}
+
+inline int round_up_to_panel(int n) { return (n + kPanelWidth - 1) / kPanelWidth * kPanelWidth; }
+
+// Where the parts of one head's scratch lie.
+struct AttentionScratch {
+  float* keys;           // packed (length, head_dim)
+  float* values;         // packed (head_dim, length)
+  float* scores;         // (block_rows, padded_length)
+  float* query_buckets;  // (block_rows, padded_buckets): query · relative keys
+  float* key_buckets;    // (length, padded_buckets): key · relative queries
+  size_t num_floats;
+
+  AttentionScratch(const AttentionArgs& args, int length, float* base) {
+    const int block_rows = query_block_rows(args.max_seqlen);
+    const size_t padded_length = static_cast<size_t>(round_up_to_panel(length));
+    const size_t padded_buckets = static_cast<size_t>(round_up_to_panel(args.num_buckets));
+    float* next = base;
+    const auto take = [&next](size_t count) {
+      float* part = next;
+      next += (count + 15) / 16 * 16;
+      return part;
+    };
+    keys = take(padded_length * static_cast<size_t>(args.head_dim));
+    values = take(packed_size(args.head_dim, length));
+    scores = take(static_cast<size_t>(block_rows) * padded_length);
+    query_buckets = take(args.relative_keys ? static_cast<size_t>(block_rows) * padded_buckets : 0);
+    key_buckets = take(args.relative_queries ? static_cast<size_t>(length) * padded_buckets : 0);
+    num_floats = static_cast<size_t>(next - base);
+  }
+};
+
+inline size_t attention_scratch(const AttentionArgs& args) {
+  return AttentionScratch(args, args.max_seqlen, nullptr).num_floats;
+}
+
+// Packs x (length, width), read as its transpose, for gemm: the values' side of the product.
+inline void pack_transposed(MatrixView x, int length, int width, float* packed) {
+  for (int column = 0; column < width; column += kPanelWidth) {
+    const int columns = smaller(kPanelWidth, width - column);
+    for (int row = 0; row < length; ++row, packed += kPanelWidth) {
+      const float* source = x.row(row) + column;
+      for_each_vector(columns, [&](int c, int lanes) {
+        store_lanes(load_lanes(source + c, lanes), packed + c, lanes);
+      });
+      for (int c = columns; c < kPanelWidth; ++c) packed[c] = 0.0f;
+    }
+  }
+}
+
+inline void plain_gemm(MatrixView a, int m, int k, const float* packed, ptrdiff_t panel_stride,
+                       MutableMatrixView c, int n, int first_panel, int last_panel) {
+  const GemmArgs args{a, packed, panel_stride,     nullptr, {nullptr, 0}, c, m,
+                      n, k,      Activation::kNone};
+  gemm(args, first_panel, last_panel);
+}
+
+// scores[first:last] become exp(scale * (score - row maximum)); returns their sum.
+inline float softmax_row(float* scores, int first, int last, float scale) {
+  float* row = scores + first;
+  const int count = last - first;
+  float maximum = row[0];
+  if (count >= Vec::kLanes) {
+    Vec running = Vec::load(row);
+    for (int c = Vec::kLanes; c + Vec::kLanes <= count; c += Vec::kLanes) {
+      running = max(running, Vec::load(row + c));
+    }
+    maximum = reduce_max(running);
+  }
+  for (int c = count / Vec::kLanes * Vec::kLanes; c < count; ++c) {
+    maximum = row[c] > maximum ? row[c] : maximum;
+  }
+  const Vec shift = Vec::broadcast(-maximum * scale);
+  Vec sum = Vec::zero();
+  float tail_sum = 0.0f;
+  for_each_vector(count, [&](int c, int lanes) {
+    const Vec weight = exp(fma(load_lanes(row + c, lanes), Vec::broadcast(scale), shift));
+    store_lanes(weight, row + c, lanes);
+    if (lanes == Vec::kLanes) {
+      sum = sum + weight;
+    } else {
+      for (int i = c; i < c + lanes; ++i) tail_sum += row[i];
+    }
+  });
+  return reduce_add(sum) + tail_sum;
+}
+
+// One head of one sequence.
+class HeadAttention {
+ public:
+  HeadAttention(const AttentionArgs& args, float* scratch, int sequence, int head)
+      : args_(args),
+        begin_(args.cu_seqlens[sequence]),
+        length_(args.cu_seqlens[sequence + 1] - begin_),
+        column_(head * args.head_dim),
+        head_(head),
+        query_begin_(args.first_rows_only ? sequence : begin_),
+        num_queries_(args.first_rows_only ? 1 : length_),
+        block_rows_(query_block_rows(args.max_seqlen)),
+        score_stride_(round_up_to_panel(length_)),
+        scratch_(args, length_, scratch) {}
+
+  void run() {
+    pack_gemm(head_rows(args_.key, begin_), length_, args_.head_dim, scratch_.keys);
+    pack_transposed(head_rows(args_.value, begin_), length_, args_.head_dim, scratch_.values);
+    if (args_.relative_queries != nullptr) {
+      bucket_products(head_rows(args_.key, begin_), length_, args_.relative_queries,
+                      scratch_.key_buckets);
+    }
+    for (int first = 0; first < num_queries_; first += block_rows_) {
+      attend(first, smaller(first + block_rows_, num_queries_));
+    }
+  }
+
+ private:
+  MatrixView head_rows(MatrixView x, int row) const { return {x.row(row) + column_, x.ld}; }
+
+  int first_key(int query) const { return args_.window < 0 ? 0 : larger(0, query - args_.window); }
+  int end_key(int query) const {
+    return args_.window < 0 ? length_ : smaller(length_, query + args_.window + 1);
+  }
+
+  // Query rows [first, last) of the sequence.
+  void attend(int first, int last) {
+    const int rows = last - first;
+    const int key_begin = first_key(first) / kPanelWidth * kPanelWidth;
+    const int key_end = end_key(last - 1);
+    const MatrixView query = head_rows(args_.query, query_begin_ + first);
+    const ptrdiff_t key_panel = ptrdiff_t{kPanelWidth} * args_.head_dim;
+    plain_gemm(query, rows, args_.head_dim, scratch_.keys, key_panel,
+               {scratch_.scores, score_stride_}, score_stride_, key_begin / kPanelWidth,
+               round_up_to_panel(key_end) / kPanelWidth);
+    if (args_.relative_keys != nullptr) {
+      bucket_products(query, rows, args_.relative_keys, scratch_.query_buckets);
+    }
+
+    float sums[kMaxBlockRows];
+    for (int r = 0; r < rows; ++r) {
+      float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
+      const int begin = first_key(first + r), end = end_key(first + r);
+      add_relative_scores(scores, r, first + r, begin, end);
+      sums[r] = softmax_row(scores, begin, end, args_.scale);
+      for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
+      for (int key = end; key < key_end; ++key) scores[key] = 0.0f;
+    }
+
+    const MutableMatrixView out{args_.out.row(query_begin_ + first) + column_, args_.out.ld};
+    const ptrdiff_t value_panel = ptrdiff_t{kPanelWidth} * length_;
+    plain_gemm({scratch_.scores + key_begin, score_stride_}, rows, key_end - key_begin,
+               scratch_.values + ptrdiff_t{key_begin} * kPanelWidth, value_panel, out,
+               args_.head_dim, 0, round_up_to_panel(args_.head_dim) / kPanelWidth);
+    for (int r = 0; r < rows; ++r) {
+      const Vec inverse = Vec::broadcast(1.0f / sums[r]);
+      float* out_row = out.row(r);
+      for_each_vector(args_.head_dim, [&](int c, int lanes) {
+        store_lanes(load_lanes(out_row + c, lanes) * inverse, out_row + c, lanes);
+      });
+    }
+  }
+
+  // products (rows, padded_buckets) = x · tableᵀ for the buckets that this length can reach.
+  void bucket_products(MatrixView x, int rows, const float* table, float* products) const {
+    const int stride = round_up_to_panel(args_.num_buckets);
+    const int lowest = args_.bucket_of_distance[1 - length_];
+    const int highest = args_.bucket_of_distance[length_ - 1];
+    const float* head_table = table + head_ * ptrdiff_t{stride} * args_.head_dim;
+    plain_gemm(x, rows, args_.head_dim, head_table, ptrdiff_t{kPanelWidth} * args_.head_dim,
+               {products, stride}, stride, lowest / kPanelWidth, highest / kPanelWidth + 1);
+  }
+
+  void add_relative_scores(float* scores, int block_row, int query, int begin, int end) const {
+    const ptrdiff_t stride = round_up_to_panel(args_.num_buckets);
+    if (args_.relative_keys != nullptr) {
+      const float* products = scratch_.query_buckets + block_row * stride;
+      for (int key = begin; key < end; ++key) {
+        scores[key] += products[args_.bucket_of_distance[query - key]];
+      }
+    }
+    if (args_.relative_queries != nullptr) {
+      for (int key = begin; key < end; ++key) {
+        scores[key] += scratch_.key_buckets[key * stride + args_.bucket_of_distance[query - key]];
+      }
+    }
+  }
+
+  const AttentionArgs& args_;
+  int begin_, length_, column_, head_, query_begin_, num_queries_, block_rows_, score_stride_;
+  AttentionScratch scratch_;
+};
+
+inline void attention(const AttentionArgs& args, float* scratch, int first_item, int last_item) {
+  for (int item = first_item; item < last_item; ++item) {
+    HeadAttention(args, scratch, item / args.num_heads, item % args.num_heads).run();
+  }
+}
+
+}  // namespace zen::ZEN_ISA

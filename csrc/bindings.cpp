@@ -1,0 +1,247 @@
+// zen_fast._C: numpy arrays in, numpy arrays out.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "cpu_isa.h"
+#include "ops.h"
+#include "program.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using IdArray = py::array_t<int32_t, py::array::c_style>;
+using ViewTuple = std::tuple<int, int, int>;  // slot, column, width
+
+const zen::Kernels& kernels_for(const std::string& isa) {
+  const zen::Kernels* kernels = zen::find_kernels(isa);
+  if (kernels == nullptr) throw py::value_error("no kernels for '" + isa + "' on this processor");
+  return *kernels;
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const zen::Kernels* kernels : zen::available_kernels()) names.emplace_back(kernels->isa);
+  return names;
+}
+
+zen::Activation activation_named(const std::optional<std::string>& name) {
+  if (!name) return zen::Activation::kNone;
+  static const std::map<std::string, zen::Activation> kActivations = {
+      {"gelu", zen::Activation::kGelu}, {"gelu_tanh", zen::Activation::kGeluTanh},
+      {"relu", zen::Activation::kRelu}, {"silu", zen::Activation::kSilu},
+      {"tanh", zen::Activation::kTanh},
+  };
+  return kActivations.at(*name);
+}
+
+zen::View view(const ViewTuple& v) { return {std::get<0>(v), std::get<1>(v), std::get<2>(v)}; }
+
+const float* data_or_null(const std::optional<FloatArray>& array) {
+  return array ? array->data() : nullptr;
+}
+
+void require(bool condition, const char* message) {
+  if (!condition) throw py::value_error(message);
+}
+
+// A Program with the arrays that its ops read in place, and the bounds of the ids they look up.
+class RecordedProgram {
+ public:
+  RecordedProgram(const std::string& isa, int num_threads, int max_length)
+      : program_(kernels_for(isa), num_threads, max_length) {}
+
+  std::string isa() const { return kernels().isa; }
+
+  int add_slot(const std::string& axis, int offset, int width) {
+    return program_.add_slot(axis == "tokens" ? zen::Axis::kTokens : zen::Axis::kSequences, offset,
+                             width);
+  }
+
+  void embed(const std::vector<std::tuple<std::string, py::array>>& tables, const ViewTuple& out) {
+    std::vector<zen::EmbeddingSource> sources;
+    for (const auto& [index, rows] : tables) {
+      const bool is_half = rows.dtype().kind() == 'f' && rows.itemsize() == 2;
+      require(is_half || rows.dtype().is(py::dtype::of<float>()), "tables are fp32 or fp16");
+      require(rows.flags() & py::array::c_style, "tables are contiguous");
+      require(rows.ndim() == 2 && rows.shape(1) == view(out).width, "tables are (rows, width)");
+      const zen::IdKind kind = index == "token"      ? zen::IdKind::kToken
+                               : index == "position" ? zen::IdKind::kPosition
+                                                     : zen::IdKind::kTokenType;
+      sources.push_back({kind, rows.data(), is_half});
+      id_bounds_[kind] = rows.shape(0);
+      kept_alive_.push_back(rows);
+    }
+    program_.add(zen::make_embed(kernels(), std::move(sources), view(out)));
+  }
+
+  void linear(const ViewTuple& x, const ViewTuple& out, const FloatArray& weight,
+              const std::optional<FloatArray>& bias, const std::optional<std::string>& activation,
+              const std::optional<ViewTuple>& residual) {
+    require(weight.ndim() == 2 && weight.shape(0) == view(out).width &&
+                weight.shape(1) == view(x).width,
+            "weight is (out, in)");
+    require(!bias || bias->size() == view(out).width, "bias is (out,)");
+    program_.add(zen::make_linear(kernels(), view(x), view(out), weight.data(), data_or_null(bias),
+                                  activation_named(activation),
+                                  residual ? view(*residual) : zen::View{0, 0, 0}));
+  }
+
+  void norm(const ViewTuple& x, const ViewTuple& out, const FloatArray& weight,
+            const std::optional<FloatArray>& bias, float eps) {
+    require(weight.size() == view(x).width, "weight is (width,)");
+    require(!bias || bias->size() == view(x).width, "bias is (width,)");
+    program_.add(zen::make_layer_norm(kernels(), view(x), view(out), weight.data(),
+                                      data_or_null(bias), eps));
+  }
+
+  void gate(const ViewTuple& x, const ViewTuple& out, const std::string& activation,
+            bool activate_first) {
+    program_.add(zen::make_gate(kernels(), view(x), view(out), activation_named(activation),
+                                activate_first));
+  }
+
+  void rotary(const ViewTuple& x, const ViewTuple& out, int num_heads,
+              const std::vector<double>& inverse_frequencies) {
+    program_.add(zen::make_rotary(kernels(), view(x), view(out), num_heads, inverse_frequencies,
+                                  program_.max_length()));
+  }
+
+  void attention(const ViewTuple& query, const ViewTuple& key, const ViewTuple& value,
+                 const ViewTuple& out, int num_heads, float scale, std::optional<int> window,
+                 const std::optional<FloatArray>& relative_keys,
+                 const std::optional<FloatArray>& relative_queries,
+                 const std::vector<int32_t>& bucket_of_distance) {
+    zen::RelativeTables relative;
+    relative.keys = data_or_null(relative_keys);
+    relative.queries = data_or_null(relative_queries);
+    relative.bucket_of_distance = bucket_of_distance;
+    for (const auto& table : {relative_keys, relative_queries}) {
+      if (!table) continue;
+      require(table->ndim() == 2 && table->shape(1) == view(out).width,
+              "relative tables are (rows, width)");
+      require(static_cast<int>(bucket_of_distance.size()) == 2 * program_.max_length() - 1,
+              "bucket_of_distance covers every distance");
+      relative.num_buckets = static_cast<int>(table->shape(0));
+      for (const int32_t bucket : bucket_of_distance) {
+        require(bucket >= 0 && bucket < relative.num_buckets, "buckets are rows of the tables");
+      }
+    }
+    program_.add(zen::make_attention(kernels(), view(query), view(key), view(value), view(out),
+                                     num_heads, scale, window.value_or(-1), relative));
+  }
+
+  void pool(const ViewTuple& x, const ViewTuple& out, const std::string& pooling) {
+    program_.add(pooling == "first" ? zen::make_first_pool(view(x), view(out))
+                                    : zen::make_mean_pool(kernels(), view(x), view(out)));
+  }
+
+  void neighbours(const ViewTuple& x, const ViewTuple& out, int count) {
+    program_.add(zen::make_neighbours(view(x), view(out), count));
+  }
+
+  void output(const ViewTuple& x) {
+    num_labels_ = view(x).width;
+    program_.add(zen::make_output(view(x)));
+  }
+
+  py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
+                         const IdArray& position_ids, const IdArray& cu_seqlens) {
+    check_sequences(cu_seqlens, token_ids.size());
+    check_ids(token_ids, zen::IdKind::kToken, token_ids.size(), "token_ids");
+    check_ids(token_type_ids, zen::IdKind::kTokenType, token_ids.size(), "token_type_ids");
+    check_ids(position_ids, zen::IdKind::kPosition, token_ids.size(), "position_ids");
+    zen::Batch batch{};
+    batch.token_ids = token_ids.data();
+    batch.token_type_ids = token_type_ids.data();
+    batch.position_ids = position_ids.data();
+    batch.cu_seqlens = cu_seqlens.data();
+    batch.num_tokens = static_cast<int>(token_ids.size());
+    batch.num_sequences = static_cast<int>(cu_seqlens.size()) - 1;
+    py::array_t<float> logits(
+        {static_cast<py::ssize_t>(batch.num_sequences), static_cast<py::ssize_t>(num_labels_)});
+    float* out = logits.mutable_data();
+    py::gil_scoped_release release;
+    program_.run(batch, out, num_labels_);
+    return logits;
+  }
+
+ private:
+  const zen::Kernels& kernels() const { return program_.kernels(); }
+
+  void check_sequences(const IdArray& cu_seqlens, py::ssize_t num_tokens) const {
+    require(cu_seqlens.ndim() == 1 && cu_seqlens.size() >= 2 && cu_seqlens.at(0) == 0 &&
+                cu_seqlens.at(cu_seqlens.size() - 1) == num_tokens,
+            "cu_seqlens runs from 0 to the number of tokens");
+    for (py::ssize_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
+      const int length = cu_seqlens.at(i + 1) - cu_seqlens.at(i);
+      require(length >= 1, "every sequence has a token");
+      require(length <= program_.max_length(), "every sequence fits max_length");
+    }
+  }
+
+  // The kernels look rows up unchecked, so every id is checked here.
+  void check_ids(const IdArray& ids, zen::IdKind kind, py::ssize_t num_tokens,
+                 const std::string& name) const {
+    require(ids.ndim() == 1 && ids.size() == num_tokens, "id vectors are (num_tokens,)");
+    const auto bound = id_bounds_.find(kind);
+    if (bound == id_bounds_.end()) return;
+    for (py::ssize_t i = 0; i < num_tokens; ++i) {
+      const int32_t id = ids.data()[i];
+      if (id < 0 || id >= bound->second) {
+        throw py::index_error(name + "[" + std::to_string(i) + "] is " + std::to_string(id) +
+                              "; the table has " + std::to_string(bound->second) + " rows");
+      }
+    }
+  }
+
+  zen::Program program_;
+  std::map<zen::IdKind, py::ssize_t> id_bounds_;
+  std::vector<py::object> kept_alive_;
+  int num_labels_ = 0;
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "CPU kernels of zen_fast";
+  m.def("available_isas", &available_isas,
+        "Kernel sets that this processor and system can run, slowest first.");
+  m.def("row_stride", &zen::row_stride, py::arg("width"),
+        "Distance between the rows of a matrix of this width in the arena, in floats.");
+  py::class_<RecordedProgram>(m, "Program")
+      .def(py::init<const std::string&, int, int>(), py::arg("isa"), py::arg("num_threads"),
+           py::arg("max_length"))
+      .def_property_readonly("isa", &RecordedProgram::isa)
+      .def("add_slot", &RecordedProgram::add_slot, py::arg("axis"), py::arg("offset"),
+           py::arg("width"))
+      .def("embed", &RecordedProgram::embed, py::arg("tables"), py::arg("out"))
+      .def("linear", &RecordedProgram::linear, py::arg("x"), py::arg("out"), py::arg("weight"),
+           py::arg("bias"), py::arg("activation"), py::arg("residual"))
+      .def("norm", &RecordedProgram::norm, py::arg("x"), py::arg("out"), py::arg("weight"),
+           py::arg("bias"), py::arg("eps"))
+      .def("gate", &RecordedProgram::gate, py::arg("x"), py::arg("out"), py::arg("activation"),
+           py::arg("activate_first"))
+      .def("rotary", &RecordedProgram::rotary, py::arg("x"), py::arg("out"), py::arg("num_heads"),
+           py::arg("inverse_frequencies"))
+      .def("attention", &RecordedProgram::attention, py::arg("query"), py::arg("key"),
+           py::arg("value"), py::arg("out"), py::arg("num_heads"), py::arg("scale"),
+           py::arg("window"), py::arg("relative_keys"), py::arg("relative_queries"),
+           py::arg("bucket_of_distance"))
+      .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
+      .def("neighbours", &RecordedProgram::neighbours, py::arg("x"), py::arg("out"),
+           py::arg("count"))
+      .def("output", &RecordedProgram::output, py::arg("x"))
+      .def("run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
+           py::arg("position_ids"), py::arg("cu_seqlens"),
+           "Logits (num_sequences, num_labels) of a packed batch; releases the GIL.");
+}

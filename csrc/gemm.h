@@ -1,0 +1,150 @@
+// fp32 matrix product with a fused epilogue: c = activation(a · Bᵀ + bias) + residual.
+//
+// B is packed once into panels of kPanelWidth of its rows, k-major, so that the inner loop streams
+// it. A is read in place: one broadcast per row and step. Sums are taken in fp32 in blocks of
+// kDepthBlock, each added to the running value in C.
+#pragma once
+
+namespace zen::ZEN_ISA {
+
+// The accumulators of a tile stay in registers. AVX2: 6 x 2 of 16 registers, leaving 2 for B and 1
+// for the broadcast; 12 independent chains cover 4 cycles of latency at 2 FMA a cycle. AVX-512: 12
+// x 2 of 32.
+constexpr int kTileVectors = Vec::kLanes == 1 ? 4 : 2;
+constexpr int kTileRows = Vec::kLanes == 1 ? 4 : Vec::kLanes == 8 ? 6 : 12;
+constexpr int kPanelWidth = kTileVectors * Vec::kLanes;
+
+// A panel of this depth (24 KiB with AVX2) stays in a 32 KiB L1 while the rows of A pass by.
+constexpr int kDepthBlock = 384;
+
+inline size_t packed_size(int n, int k) {
+  const size_t num_panels = static_cast<size_t>((n + kPanelWidth - 1) / kPanelWidth);
+  return num_panels * kPanelWidth * static_cast<size_t>(k);
+}
+
+inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
+  for (int first = 0; first < n; first += kPanelWidth, packed += ptrdiff_t{kPanelWidth} * k) {
+    const int rows = smaller(kPanelWidth, n - first);
+    for (int row = 0; row < rows; ++row) {
+      const float* source = b.row(first + row);
+      for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = source[i];
+    }
+    for (int row = rows; row < kPanelWidth; ++row) {
+      for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = 0.0f;
+    }
+  }
+}
+
+// c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
+template <int kRows>
+inline void multiply_tile(MatrixView a, const float* panel, int depth, const float* bias,
+                          bool accumulate, MutableMatrixView c) {
+  Vec sum[kRows][kTileVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kTileVectors; ++v) {
+      const int column = v * Vec::kLanes;
+      if (accumulate) {
+        sum[r][v] = Vec::load(c.row(r) + column);
+      } else {
+        sum[r][v] = bias != nullptr ? Vec::load(bias + column) : Vec::zero();
+      }
+    }
+  }
+  const float* rows[kRows];
+  for (int r = 0; r < kRows; ++r) rows[r] = a.row(r);
+#pragma GCC unroll 4
+  for (int i = 0; i < depth; ++i) {
+    Vec b[kTileVectors];
+    for (int v = 0; v < kTileVectors; ++v) b[v] = Vec::load(panel + v * Vec::kLanes);
+    panel += kPanelWidth;
+    for (int r = 0; r < kRows; ++r) {
+      const Vec x = Vec::broadcast(rows[r][i]);
+      for (int v = 0; v < kTileVectors; ++v) sum[r][v] = fma(x, b[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kTileVectors; ++v) sum[r][v].store(c.row(r) + v * Vec::kLanes);
+  }
+}
+
+using MultiplyTile = void (*)(MatrixView, const float*, int, const float*, bool, MutableMatrixView);
+
+template <int... kCounts>
+struct TileTable {
+  static constexpr MultiplyTile kByRows[] = {multiply_tile<kCounts>...};
+};
+
+// kTiles[rows - 1] for 1 <= rows <= kTileRows.
+constexpr const MultiplyTile* tiles() {
+  if constexpr (kTileRows == 4) return TileTable<1, 2, 3, 4>::kByRows;
+  if constexpr (kTileRows == 6) return TileTable<1, 2, 3, 4, 5, 6>::kByRows;
+  return TileTable<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::kByRows;
+}
+
+// Applies activation and residual to a finished tile while it is in L1.
+inline void finish_tile(MutableMatrixView c, int rows, int columns, Activation activation,
+                        MatrixView residual) {
+  for (int r = 0; r < rows; ++r) {
+    float* c_row = c.row(r);
+    for_each_vector(columns, [&](int column, int lanes) {
+      Vec x = activate(load_lanes(c_row + column, lanes), activation);
+      if (residual.data != nullptr) x = x + load_lanes(residual.row(r) + column, lanes);
+      store_lanes(x, c_row + column, lanes);
+    });
+  }
+}
+
+inline void copy_tile(MatrixView from, MutableMatrixView to, int rows, int columns) {
+  for (int r = 0; r < rows; ++r) {
+    for (int column = 0; column < columns; ++column) to.row(r)[column] = from.row(r)[column];
+  }
+}
+
+// The last panel of a matrix whose width is no multiple of kPanelWidth goes through a full tile.
+inline void multiply_partial_tile(MatrixView a, int rows, const float* panel, int depth,
+                                  const float* bias, bool accumulate, MutableMatrixView c,
+                                  int columns) {
+  alignas(64) float tile[kTileRows * kPanelWidth] = {};
+  const MutableMatrixView tile_view{tile, kPanelWidth};
+  if (accumulate) {
+    copy_tile({c.data, c.ld}, tile_view, rows, columns);
+  } else if (bias != nullptr) {
+    copy_tile({bias, 0}, tile_view, rows, columns);
+  }
+  tiles()[rows - 1](a, panel, depth, nullptr, true, tile_view);
+  copy_tile({tile, kPanelWidth}, c, rows, columns);
+}
+
+inline void gemm(const GemmArgs& args, int first_panel, int last_panel) {
+  const int num_blocks = larger(1, (args.k + kDepthBlock - 1) / kDepthBlock);
+  const int block_depth = (args.k + num_blocks - 1) / num_blocks;
+  const bool has_epilogue = args.activation != Activation::kNone || args.residual.data != nullptr;
+  // Depth outermost: a block of A's columns (tokens x kDepthBlock) stays in L2 for all panels.
+  for (int block = 0; block < num_blocks; ++block) {
+    const int start = block * block_depth;
+    const int depth = smaller(block_depth, args.k - start);
+    for (int p = first_panel; p < last_panel; ++p) {
+      const float* panel = args.packed + p * args.panel_stride + ptrdiff_t{start} * kPanelWidth;
+      const int column = p * kPanelWidth;
+      const int columns = smaller(kPanelWidth, args.n - column);
+      const float* bias = args.bias != nullptr ? args.bias + column : nullptr;
+      for (int row = 0; row < args.m; row += kTileRows) {
+        const int rows = smaller(kTileRows, args.m - row);
+        const MatrixView a{args.a.row(row) + start, args.a.ld};
+        const MutableMatrixView c{args.c.row(row) + column, args.c.ld};
+        if (columns == kPanelWidth) {
+          tiles()[rows - 1](a, panel, depth, bias, block > 0, c);
+        } else {
+          multiply_partial_tile(a, rows, panel, depth, bias, block > 0, c, columns);
+        }
+        if (has_epilogue && block == num_blocks - 1) {
+          MatrixView residual = args.residual;
+          if (residual.data != nullptr) residual.data = residual.row(row) + column;
+          finish_tile(c, rows, columns, args.activation, residual);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace zen::ZEN_ISA

@@ -1,0 +1,38 @@
+// Every kernel, written once over `Vec`; compiled by kernels_<isa>.cpp into namespace zen::<isa>.
+//
+// Only what the instruction set's own namespace holds may be defined here: a std:: template that is
+// not inlined would be compiled with this file's flags and could be linked into baseline code.
+#pragma once
+
+#include "kernels.h"
+
+// In this order: each uses what stands before it.
+#include "attention.h"
+#include "gemm.h"
+#include "rowwise.h"
+#include "vec_math.h"
+
+namespace zen::ZEN_ISA {
+
+#define ZEN_STRINGIFY_EXPANDED(text) #text
+#define ZEN_STRINGIFY(text) ZEN_STRINGIFY_EXPANDED(text)
+
+static const Kernels kKernels = {
+    ZEN_STRINGIFY(ZEN_ISA),
+    kPanelWidth,
+    packed_size,
+    pack_gemm,
+    gemm,
+    attention_scratch,
+    attention,
+    embed,
+    layer_norm,
+    gate,
+    rotary,
+    mean_pool,
+};
+
+#undef ZEN_STRINGIFY
+#undef ZEN_STRINGIFY_EXPANDED
+
+}  // namespace zen::ZEN_ISA

@@ -1,0 +1,176 @@
+#include "program.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+
+namespace zen {
+namespace {
+
+// Tokens carried through all layers together. Enough rows to reuse each weight panel read from L3,
+// few enough that a row's activations (2 to 4 hidden widths of fp32) stay in a 512 KiB L2.
+constexpr int kChunkTokens = 192;
+
+// Threads share one chunk, op by op, when the largest share of a division by whole sequences would
+// leave them idle for more than the barriers of sharing cost.
+constexpr double kSharingEfficiency = 0.85;
+
+int sequence_length(const Batch& batch, int sequence) {
+  return batch.cu_seqlens[sequence + 1] - batch.cu_seqlens[sequence];
+}
+
+void ensure_size(AlignedFloats& floats, size_t count) {
+  if (floats.size() < count) floats = AlignedFloats(count);
+}
+
+// Share of the threads' time that dealing out whole chunks would use.
+double dealing_efficiency(const Batch& batch, const std::vector<SequenceRange>& chunks,
+                          int num_threads) {
+  std::vector<int> load(static_cast<size_t>(num_threads), 0);
+  for (const SequenceRange range : chunks) {
+    auto least = std::min_element(load.begin(), load.end());
+    *least += batch.cu_seqlens[range.last] - batch.cu_seqlens[range.first];
+  }
+  const int heaviest = *std::max_element(load.begin(), load.end());
+  return static_cast<double>(batch.num_tokens) / (static_cast<double>(heaviest) * num_threads);
+}
+
+}  // namespace
+
+// Rows are whole cache lines apart, but never a multiple of 4 KiB: the rows of a tile would then
+// compete for the same sets of the L1.
+int row_stride(int width) {
+  const int rounded = (width + 15) / 16 * 16;
+  return rounded % 1024 == 0 ? rounded + 16 : rounded;
+}
+
+std::vector<SequenceRange> cut_into_chunks(const Batch& batch, int num_threads) {
+  int num_chunks = (batch.num_tokens + kChunkTokens - 1) / kChunkTokens;
+  num_chunks = (num_chunks + num_threads - 1) / num_threads * num_threads;
+  std::vector<SequenceRange> chunks;
+  int first = 0;
+  for (int index = 1; index <= num_chunks && first < batch.num_sequences; ++index) {
+    // The end nearest to an equal share of the tokens, and at least one sequence.
+    const int64_t target = static_cast<int64_t>(batch.num_tokens) * index / num_chunks;
+    int last = first + 1;
+    while (last < batch.num_sequences &&
+           batch.cu_seqlens[last] + sequence_length(batch, last) / 2 < target) {
+      ++last;
+    }
+    chunks.push_back({first, index == num_chunks ? batch.num_sequences : last});
+    first = chunks.back().last;
+  }
+  return chunks;
+}
+
+Program::Program(const Kernels& kernels, int num_threads, int max_length)
+    : kernels_(kernels),
+      max_length_(max_length),
+      team_(num_threads),
+      workspaces_(static_cast<size_t>(num_threads)) {}
+
+int Program::add_slot(Axis axis, int offset, int width) {
+  slots_.push_back({axis, offset, row_stride(width)});
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+Chunk Program::prepare(const Batch& batch, SequenceRange range, float* logits, int num_labels,
+                       Workspace& workspace) const {
+  Chunk chunk{};
+  const int first_token = batch.cu_seqlens[range.first];
+  chunk.num_tokens = batch.cu_seqlens[range.last] - first_token;
+  chunk.num_sequences = range.last - range.first;
+  chunk.token_ids = batch.token_ids + first_token;
+  chunk.token_type_ids = batch.token_type_ids + first_token;
+  chunk.position_ids = batch.position_ids + first_token;
+  chunk.logits = logits + static_cast<ptrdiff_t>(range.first) * num_labels;
+
+  workspace.cu_seqlens.assign(1, 0);
+  workspace.row_in_sequence.clear();
+  for (int sequence = range.first; sequence < range.last; ++sequence) {
+    const int length = sequence_length(batch, sequence);
+    chunk.max_seqlen = std::max(chunk.max_seqlen, length);
+    workspace.cu_seqlens.push_back(workspace.cu_seqlens.back() + length);
+    for (int row = 0; row < length; ++row) workspace.row_in_sequence.push_back(row);
+  }
+  chunk.cu_seqlens = workspace.cu_seqlens.data();
+  chunk.row_in_sequence = workspace.row_in_sequence.data();
+
+  ptrdiff_t token_row = 0, sequence_row = 0;  // floats of all slots, per row of each axis
+  for (const Slot& slot : slots_) {
+    ptrdiff_t& row = slot.axis == Axis::kTokens ? token_row : sequence_row;
+    row = std::max(row, slot.offset + slot.ld);
+  }
+  const ptrdiff_t token_floats = token_row * chunk.num_tokens;
+  const ptrdiff_t sequence_floats = sequence_row * chunk.num_sequences;
+  ensure_size(workspace.arena, static_cast<size_t>(token_floats + sequence_floats));
+  workspace.slot_data.clear();
+  for (const Slot& slot : slots_) {
+    const ptrdiff_t axis_start = slot.axis == Axis::kTokens ? 0 : token_floats;
+    const ptrdiff_t start = slot.offset * num_rows(chunk, slot.axis);
+    workspace.slot_data.push_back(workspace.arena.data() + axis_start + start);
+  }
+  return chunk;
+}
+
+void Program::reserve_scratch(const Chunk& chunk, const Memory& memory,
+                              Workspace& workspace) const {
+  size_t num_floats = 0;
+  for (const OpPtr& op : ops_) num_floats = std::max(num_floats, op->scratch_floats(chunk, memory));
+  ensure_size(workspace.scratch, num_floats);
+}
+
+void Program::run_alone(const Chunk& chunk, Workspace& workspace) const {
+  Memory memory{slots_.data(), workspace.slot_data.data(), nullptr};
+  reserve_scratch(chunk, memory, workspace);
+  memory.scratch = workspace.scratch.data();
+  for (const OpPtr& op : ops_) op->run(chunk, memory, 0, op->num_items(chunk, memory));
+}
+
+void Program::run_together(const Chunk& chunk) {
+  const Memory shared{slots_.data(), workspaces_[0].slot_data.data(), nullptr};
+  // Here rather than in the members: one that failed could not release the others' barrier.
+  for (Workspace& workspace : workspaces_) reserve_scratch(chunk, shared, workspace);
+  const int num_threads = team_.num_threads();
+  SpinBarrier barrier(num_threads);
+  team_.run(num_threads, [&](int member) {
+    Memory memory = shared;
+    memory.scratch = workspaces_[static_cast<size_t>(member)].scratch.data();
+    for (const OpPtr& op : ops_) {
+      const int64_t num_items = op->num_items(chunk, memory);
+      const int first = static_cast<int>(num_items * member / num_threads);
+      const int last = static_cast<int>(num_items * (member + 1) / num_threads);
+      if (first < last) op->run(chunk, memory, first, last);
+      barrier.wait();
+    }
+  });
+}
+
+void Program::run(const Batch& batch, float* logits, int num_labels) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const int num_threads = team_.num_threads();
+  const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads);
+  if (num_threads > 1 && dealing_efficiency(batch, chunks, num_threads) < kSharingEfficiency) {
+    for (const SequenceRange range : cut_into_chunks(batch, 1)) {
+      run_together(prepare(batch, range, logits, num_labels, workspaces_[0]));
+    }
+    return;
+  }
+  std::atomic<size_t> next_chunk{0};
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(num_threads));
+  team_.run(std::min<int>(num_threads, static_cast<int>(chunks.size())), [&](int member) {
+    Workspace& workspace = workspaces_[static_cast<size_t>(member)];
+    try {
+      for (size_t index; (index = next_chunk.fetch_add(1)) < chunks.size();) {
+        run_alone(prepare(batch, chunks[index], logits, num_labels, workspace), workspace);
+      }
+    } catch (...) {  // out of memory; rethrown below, on the caller's thread
+      failures[static_cast<size_t>(member)] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace zen

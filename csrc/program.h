@@ -1,0 +1,75 @@
+// A recorded encoder: slots and ops in order, replayed depth-first over packed batches.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "kernels.h"
+#include "ops.h"
+#include "thread_team.h"
+
+namespace zen {
+
+struct Batch {
+  const int32_t* token_ids;       // (num_tokens,)
+  const int32_t* token_type_ids;  // (num_tokens,)
+  const int32_t* position_ids;    // (num_tokens,)
+  const int32_t* cu_seqlens;      // (num_sequences + 1,)
+  int num_tokens, num_sequences;
+};
+
+// Distance between the rows of a slot that holds `width` columns, in floats.
+int row_stride(int width);
+
+// Consecutive sequences [first, last) of a batch.
+struct SequenceRange {
+  int first, last;
+};
+
+class Program {
+ public:
+  // `max_length` bounds every sequence; the ids are bounded by the embedding tables' rows.
+  Program(const Kernels& kernels, int num_threads, int max_length);
+
+  const Kernels& kernels() const { return kernels_; }
+  int max_length() const { return max_length_; }
+  int num_threads() const { return team_.num_threads(); }
+
+  // A place `offset` floats per row into the axis's arena; slots may overlap in turn, never at
+  // once.
+  int add_slot(Axis axis, int offset, int width);
+  void add(OpPtr op) { ops_.push_back(std::move(op)); }
+
+  // Fills logits (num_sequences, num_labels). Thread-safe; calls take turns, because each of them
+  // already uses every thread of the team.
+  void run(const Batch& batch, float* logits, int num_labels);
+
+ private:
+  // One thread's working memory, kept between runs.
+  struct Workspace {
+    AlignedFloats arena, scratch;
+    std::vector<float*> slot_data;
+    std::vector<int32_t> cu_seqlens, row_in_sequence;
+  };
+
+  Chunk prepare(const Batch& batch, SequenceRange range, float* logits, int num_labels,
+                Workspace& workspace) const;
+  void reserve_scratch(const Chunk& chunk, const Memory& memory, Workspace& workspace) const;
+  void run_alone(const Chunk& chunk, Workspace& workspace) const;
+  void run_together(const Chunk& chunk);
+
+  const Kernels& kernels_;
+  const int max_length_;
+  std::vector<Slot> slots_;
+  std::vector<OpPtr> ops_;
+  ThreadTeam team_;
+  std::vector<Workspace> workspaces_;  // one per thread
+  std::mutex mutex_;
+};
+
+// Cuts a batch into chunks of whole sequences, each near the size whose activations fit the cache,
+// and as many as a multiple of `num_threads` so that threads end together.
+std::vector<SequenceRange> cut_into_chunks(const Batch& batch, int num_threads);
+
+}  // namespace zen

@@ -1,0 +1,106 @@
+// Kernels that treat each row by itself: embedding, LayerNorm, gate, rotary, mean pooling.
+#pragma once
+
+#include <cmath>
+
+namespace zen::ZEN_ISA {
+
+inline void embed(const EmbeddingTable* tables, int num_tables, int width, MutableMatrixView out,
+                  int first, int last) {
+  for (int token = first; token < last; ++token) {
+    float* out_row = out.row(token);
+    for_each_vector(width, [&](int column, int lanes) {
+      Vec sum = Vec::zero();
+      for (int t = 0; t < num_tables; ++t) {
+        const ptrdiff_t offset = static_cast<ptrdiff_t>(tables[t].ids[token]) * width + column;
+        if (tables[t].is_half) {
+          const uint16_t* p = static_cast<const uint16_t*>(tables[t].rows) + offset;
+          sum = sum + (lanes == Vec::kLanes ? Vec::load_half(p) : Vec::load_half_partial(p, lanes));
+        } else {
+          sum = sum + load_lanes(static_cast<const float*>(tables[t].rows) + offset, lanes);
+        }
+      }
+      store_lanes(sum, out_row + column, lanes);
+    });
+  }
+}
+
+// Two passes over the row, mean first: the one-pass variance cancels where |mean| >> deviation.
+inline void layer_norm(MatrixView x, MutableMatrixView out, const float* weight, const float* bias,
+                       int width, float eps, int first, int last) {
+  for (int row = first; row < last; ++row) {
+    const float* x_row = x.row(row);
+    float* out_row = out.row(row);
+    Vec sum = Vec::zero();
+    for_each_vector(width, [&](int c, int lanes) { sum = sum + load_lanes(x_row + c, lanes); });
+    const float mean = reduce_add(sum) / static_cast<float>(width);
+
+    float squares = 0.0f;
+    Vec square_sum = Vec::zero();
+    for_each_vector(width, [&](int c, int lanes) {
+      if (lanes == Vec::kLanes) {
+        const Vec centred = Vec::load(x_row + c) - Vec::broadcast(mean);
+        square_sum = fma(centred, centred, square_sum);
+      } else {
+        for (int i = c; i < c + lanes; ++i) squares += (x_row[i] - mean) * (x_row[i] - mean);
+      }
+    });
+    squares += reduce_add(square_sum);
+
+    const float inverse_deviation = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
+    for_each_vector(width, [&](int c, int lanes) {
+      const Vec centred = load_lanes(x_row + c, lanes) - Vec::broadcast(mean);
+      const Vec scaled = centred * Vec::broadcast(inverse_deviation);
+      const Vec shift = bias != nullptr ? load_lanes(bias + c, lanes) : Vec::zero();
+      store_lanes(fma(scaled, load_lanes(weight + c, lanes), shift), out_row + c, lanes);
+    });
+  }
+}
+
+// out = f(first half) * second half, or first half * f(second half); `width` is the output's.
+inline void gate(MatrixView x, MutableMatrixView out, int width, Activation activation,
+                 bool activate_first, int first, int last) {
+  for (int row = first; row < last; ++row) {
+    const float* activated = x.row(row) + (activate_first ? 0 : width);
+    const float* linear = x.row(row) + (activate_first ? width : 0);
+    float* out_row = out.row(row);
+    for_each_vector(width, [&](int c, int lanes) {
+      const Vec gated = activate(load_lanes(activated + c, lanes), activation);
+      store_lanes(gated * load_lanes(linear + c, lanes), out_row + c, lanes);
+    });
+  }
+}
+
+inline void rotary(MatrixView x, MutableMatrixView out, const float* cosines, const float* sines,
+                   const int32_t* positions, int num_heads, int head_dim, int first, int last) {
+  const int half = head_dim / 2;
+  for (int row = first; row < last; ++row) {
+    const float* cosine = cosines + static_cast<ptrdiff_t>(positions[row]) * half;
+    const float* sine = sines + static_cast<ptrdiff_t>(positions[row]) * half;
+    for (int head = 0; head < num_heads; ++head) {
+      const float* in = x.row(row) + head * head_dim;
+      float* turned = out.row(row) + head * head_dim;
+      for_each_vector(half, [&](int c, int lanes) {
+        const Vec low = load_lanes(in + c, lanes), high = load_lanes(in + half + c, lanes);
+        const Vec cos = load_lanes(cosine + c, lanes), sin = load_lanes(sine + c, lanes);
+        store_lanes(low * cos - high * sin, turned + c, lanes);
+        store_lanes(fma(high, cos, low * sin), turned + half + c, lanes);
+      });
+    }
+  }
+}
+
+inline void mean_pool(MatrixView x, MutableMatrixView out, const int32_t* cu_seqlens, int width,
+                      int first, int last) {
+  for (int sequence = first; sequence < last; ++sequence) {
+    const int begin = cu_seqlens[sequence], end = cu_seqlens[sequence + 1];
+    const Vec inverse_length = Vec::broadcast(1.0f / static_cast<float>(end - begin));
+    for_each_vector(width, [&](int c, int lanes) {
+      Vec sum = Vec::zero();
+      for (int token = begin; token < end; ++token) sum = sum + load_lanes(x.row(token) + c, lanes);
+      store_lanes(sum * inverse_length, out.row(sequence) + c, lanes);
+    });
+  }
+}
+
+}  // namespace zen::ZEN_ISA

@@ -1,0 +1,98 @@
+// Elementary functions over Vec. Errors are against the true value, measured over the whole range.
+#pragma once
+
+namespace zen::ZEN_ISA {
+
+inline int smaller(int a, int b) { return a < b ? a : b; }
+inline int larger(int a, int b) { return a > b ? a : b; }
+
+// c0 + x * (c1 + x * (c2 + ...)).
+template <int kCount>
+inline Vec polynomial(Vec x, const float (&coefficients)[kCount]) {
+  Vec sum = Vec::broadcast(coefficients[kCount - 1]);
+  for (int i = kCount - 2; i >= 0; --i) sum = fma(sum, x, Vec::broadcast(coefficients[i]));
+  return sum;
+}
+
+// e^x; relative error below 2e-7. Below -87.3 the result stays at the smallest normal number.
+inline Vec exp(Vec x) {
+  // Minimax fit of (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, relative to e^r.
+  constexpr float kTail[] = {0.49999993f, 0.16666515f, 0.041668457f, 0.0083694190f, 0.0013813142f};
+  x = min(Vec::broadcast(88.0f), max(Vec::broadcast(-87.3f), x));
+  const Vec n = round(x * Vec::broadcast(1.44269504f));
+  // ln(2) in two parts, the first with trailing zeros, so that n * ln(2) loses no bits.
+  Vec r = fma(n, Vec::broadcast(-0.693359375f), x);
+  r = fma(n, Vec::broadcast(2.12194440e-4f), r);
+  const Vec power = fma(polynomial(r, kTail), r * r, r + Vec::broadcast(1.0f));
+  return scale_by_power_of_two(power, n);
+}
+
+// erf(x); absolute error below 4e-7. Odd rational minimax fit, constant beyond |x| = 3.92.
+inline Vec erf(Vec x) {
+  constexpr float kNumerator[] = {1.12837902f,    0.192765645f,   0.0530606083f,
+                                  0.00386837112f, 2.87476330e-4f, 2.0346717e-6f};
+  constexpr float kDenominator[] = {1.0f,          0.504165772f,   0.1150852f,
+                                    0.0151723889f, 0.00118811804f, 3.80698202e-5f};
+  x = min(Vec::broadcast(3.92f), max(Vec::broadcast(-3.92f), x));
+  const Vec square = x * x;
+  return x * polynomial(square, kNumerator) / polynomial(square, kDenominator);
+}
+
+// tanh(x); absolute error below 2e-7.
+inline Vec tanh(Vec x) {
+  const Vec one = Vec::broadcast(1.0f), two = Vec::broadcast(2.0f);
+  return one - two / (exp(two * x) + one);
+}
+
+inline Vec gelu(Vec x) {
+  const Vec half = x * Vec::broadcast(0.5f);
+  return fma(half, erf(x * Vec::broadcast(0.707106781f)), half);
+}
+
+inline Vec gelu_tanh(Vec x) {
+  const Vec cubic = fma(x * x * x, Vec::broadcast(0.044715f), x);
+  const Vec half = x * Vec::broadcast(0.5f);
+  return fma(half, tanh(cubic * Vec::broadcast(0.797884561f)), half);
+}
+
+inline Vec silu(Vec x) { return x / (Vec::broadcast(1.0f) + exp(Vec::zero() - x)); }
+
+inline Vec activate(Vec x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGelu:
+      return gelu(x);
+    case Activation::kGeluTanh:
+      return gelu_tanh(x);
+    case Activation::kRelu:
+      return max(Vec::zero(), x);
+    case Activation::kSilu:
+      return silu(x);
+    case Activation::kTanh:
+      return tanh(x);
+  }
+  return x;
+}
+
+// Calls body(column, lanes) for each vector of a row; lanes < kLanes only for the last one.
+template <typename Body>
+inline void for_each_vector(int width, Body body) {
+  int column = 0;
+  for (; column + Vec::kLanes <= width; column += Vec::kLanes) body(column, Vec::kLanes);
+  if (column < width) body(column, width - column);
+}
+
+inline Vec load_lanes(const float* p, int lanes) {
+  return lanes == Vec::kLanes ? Vec::load(p) : Vec::load_partial(p, lanes);
+}
+
+inline void store_lanes(Vec x, float* p, int lanes) {
+  if (lanes == Vec::kLanes) {
+    x.store(p);
+  } else {
+    x.store_partial(p, lanes);
+  }
+}
+
+}  // namespace zen::ZEN_ISA

@@ -1,0 +1,59 @@
+// One-lane "vector": the oracle that every other instruction set is tested against.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace zen::scalar {
+
+struct Vec {
+  static constexpr int kLanes = 1;
+  float v;
+
+  static Vec zero() { return {0.0f}; }
+  static Vec broadcast(float x) { return {x}; }
+  static Vec load(const float* p) { return {*p}; }
+  static Vec load_partial(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }
+  static Vec load_half(const uint16_t* p);
+  static Vec load_half_partial(const uint16_t* p, int n) { return n > 0 ? load_half(p) : zero(); }
+  void store(float* p) const { *p = v; }
+  void store_partial(float* p, int n) const {
+    if (n > 0) *p = v;
+  }
+};
+
+// IEEE half to single: exact, subnormals and infinities included.
+inline Vec Vec::load_half(const uint16_t* p) {
+  const uint32_t half = *p;
+  const uint32_t sign = (half & 0x8000u) << 16, exponent = (half >> 10) & 0x1fu;
+  const uint32_t mantissa = half & 0x3ffu;
+  if (exponent == 0) {
+    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
+    return {sign ? -magnitude : magnitude};
+  }
+  const uint32_t wide_exponent = exponent == 31 ? 255u : exponent + 112u;
+  const uint32_t bits = sign | (wide_exponent << 23) | (mantissa << 13);
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return {value};
+}
+
+inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+inline Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+// max(bound, x) and min(bound, x) return x where x is NaN.
+inline Vec max(Vec bound, Vec x) { return {bound.v > x.v ? bound.v : x.v}; }
+inline Vec min(Vec bound, Vec x) { return {bound.v < x.v ? bound.v : x.v}; }
+inline Vec round(Vec x) { return {std::nearbyint(x.v)}; }
+// x * 2^n for a whole number n in [-126, 127].
+inline Vec scale_by_power_of_two(Vec x, Vec n) {
+  const int exponent = n.v == n.v ? static_cast<int>(n.v) : 0;
+  return {std::ldexp(x.v, exponent)};
+}
+inline float reduce_add(Vec x) { return x.v; }
+inline float reduce_max(Vec x) { return x.v; }
+
+}  // namespace zen::scalar

@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.weights import Array
+
+_View = tuple[int, int, int]
+
+def available_isas() -> list[str]: ...
+
+def row_stride(width: int) -> int: ...
+
+class Program:
+    def __init__(self, isa: str, num_threads: int, max_length: int) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    def add_slot(self, axis: str, offset: int, width: int) -> int: ...
+    def embed(self, tables: Sequence[tuple[str, Array]], out: _View) -> None: ...
+    def linear(
+        self,
+        x: _View,
+        out: _View,
+        weight: Array,
+        bias: Array | None,
+        activation: str | None,
+        residual: _View | None,
+    ) -> None: ...
+    def norm(
+        self, x: _View, out: _View, weight: Array, bias: Array | None, eps: float
+    ) -> None: ...
+    def gate(self, x: _View, out: _View, activation: str, activate_first: bool) -> None: ...
+    def rotary(
+        self, x: _View, out: _View, num_heads: int, inverse_frequencies: Sequence[float]
+    ) -> None: ...
+    def attention(
+        self,
+        query: _View,
+        key: _View,
+        value: _View,
+        out: _View,
+        num_heads: int,
+        scale: float,
+        window: int | None,
+        relative_keys: Array | None,
+        relative_queries: Array | None,
+        bucket_of_distance: Array | Sequence[int],
+    ) -> None: ...
+    def pool(self, x: _View, out: _View, pooling: str) -> None: ...
+    def neighbours(self, x: _View, out: _View, count: int) -> None: ...
+    def output(self, x: _View) -> None: ...
+    def run(
+        self,
+        token_ids: NDArray[np.int32],
+        token_type_ids: NDArray[np.int32],
+        position_ids: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+    ) -> NDArray[np.float32]: ...
