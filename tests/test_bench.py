@@ -1,0 +1,153 @@
+"""`python -m zen_fast.bench` from the command line to its files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zen_fast.bench.__main__ import main
+
+WRONG_ENGINE = """
+class Wrong:
+    def __init__(self, options):
+        pass
+
+    def logits(self, query, documents):
+        return [float(len(document)) for document in documents]
+
+    def tune(self, query, documents):
+        pass
+
+    def settings(self):
+        return {}
+"""
+QUICK = ("--model", "tiny", "--quick", "--threads", "1")
+NUM_QUERIES, NUM_CANDIDATES = 3, 5
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty documents, each with a query of two of its words."""
+    folder = tmp_path_factory.mktemp("collection")
+    (folder / "qrels").mkdir()
+    corpus, queries, qrels = [], [], []
+    for index in range(30):
+        text = f"part {index} of the machine turns wheel {index % 7} " + "slowly " * (index % 11)
+        corpus.append(json.dumps({"_id": f"d{index}", "title": "", "text": text}))
+        queries.append(json.dumps({"_id": f"q{index}", "text": f"wheel {index % 7}"}))
+        qrels.append(f"q{index}\td{index}\t1")
+    (folder / "corpus.jsonl").write_text("\n".join(corpus))
+    (folder / "queries.jsonl").write_text("\n".join(queries))
+    (folder / "qrels" / "test.tsv").write_text("\n".join(qrels))
+    return folder
+
+
+def _report(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
+
+
+def test_bench_reports_every_engine_and_refuses_a_wrong_one(
+    collection: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "wrong_engine.py").write_text(WRONG_ENGINE)
+    inherited = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), inherited)))
+    json_path, plot_path = tmp_path / "report.json", tmp_path / "report.png"
+    arguments = [
+        *QUICK,
+        *("--data", str(collection), "--candidates", str(NUM_CANDIDATES)),
+        *("--queries", str(NUM_QUERIES), "--engines", "zen,wrong_engine:Wrong"),
+        *("--json", str(json_path), "--plot", str(plot_path)),
+    ]
+    status = main(arguments)
+
+    report = _report(json_path)
+    assert status == 1
+    assert "REFUSED Wrong: max |Δlogit|" in capsys.readouterr().out
+    assert plot_path.read_bytes().startswith(b"\x89PNG")
+
+    assert report["command"] == ["python", "-m", "zen_fast.bench", *arguments]
+    assert report["threads"] == 1
+    assert report["workload"] == "ranking"
+    assert report["collection"] == collection.name
+    assert report["model"]["random_weights"] is True
+    assert report["model"]["num_layers"] == 2
+    assert {"cpu", "logical_cores", "python"} <= set(report["machine"])
+    assert "torch" in report["versions"]
+    assert report["date"].endswith("+00:00")
+    assert "git_commit" in report
+    assert report["inputs"]["num_queries"] == NUM_QUERIES
+    assert report["inputs"]["num_documents"] == NUM_QUERIES * NUM_CANDIDATES
+    assert 0 <= report["inputs"]["first_stage_ndcg_at_10"] <= 1
+    assert report["ceiling"]["sgemm_gflops"] > 0
+
+    reference, zen, wrong = report["rows"]
+    assert [row["engine"] for row in report["rows"]] == ["transformers", "zen-fp32", "Wrong"]
+    for row in (reference, zen):
+        assert row["refused"] is None
+        assert len(row["latencies_ms"]) == NUM_QUERIES
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert 0 < row["load_seconds"] < row["cold_start_seconds"]
+        assert row["peak_rss_bytes"] > 1e6
+        assert row["useful_gflops"] > 0
+        assert row["share_of_ceiling"] > 0
+        assert row["useful_tokens_per_second"] > row["documents_per_second"] > 0
+        assert 0 <= row["ndcg_at_10"] <= 1
+    assert reference["speedup"] == 1
+    assert reference["max_abs_logit_difference"] == 0
+    assert zen["kendall_tau"] == pytest.approx(1, abs=0.05)
+    assert zen["top_10_overlap"] == 1
+    assert zen["ndcg_at_10"] == pytest.approx(reference["ndcg_at_10"], abs=0.01)
+    assert "exceeds" in wrong["refused"]
+    assert "latencies_ms" not in wrong
+    assert "p50_ms" not in wrong
+
+
+def test_bench_succeeds_on_single_pairs_without_judgements(
+    collection: Path, tmp_path: Path
+) -> None:
+    json_path = tmp_path / "report.json"
+    data = ("--data", str(collection), "--workload", "pair", "--queries", "25")
+    assert main([*QUICK, *data, "--engines", "zen", "--json", str(json_path)]) == 0
+    report = _report(json_path)
+    assert report["inputs"]["num_documents"] == 25
+    assert report["inputs"]["first_stage_ndcg_at_10"] is None
+    assert [len(row["latencies_ms"]) for row in report["rows"]] == [25, 25]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--engines", "faster"), "unknown engine 'faster'"),
+        (("--precision", "fp31"), "unknown precision 'fp31'; accepted: fp32"),
+        (("--data", "no-such-folder"), "no judgements at no-such-folder"),
+        (("--json", "no-such-folder/report.json"), "there is no folder no-such-folder"),
+    ],
+)
+def test_bench_names_a_wrong_argument(
+    arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_bench_names_the_extra_where_a_dependency_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "ir_measures" else find_spec(name, *rest),
+    )
+    assert main([]) == 1
+    assert "ir_measures: pip install zen-fast[bench]" in capsys.readouterr().err

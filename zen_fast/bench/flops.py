@@ -1,0 +1,67 @@
+"""Useful floating-point operations: what a forward pass must compute, padding left out.
+
+One numerator for every engine, so that GFLOP/s compare. A multiply-add counts as two; norms,
+activations, softmax and look-ups are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zen_fast.spec import EncoderSpec, RelativeAttentionSpec
+
+
+def useful_flops(spec: EncoderSpec, lengths: Iterable[int]) -> int:
+    """Sum over sequences of these lengths, in tokens with special tokens."""
+    return sum(_sequence_flops(spec, length) for length in lengths)
+
+
+def _sequence_flops(spec: EncoderSpec, length: int) -> int:
+    flops = 0
+    if spec.embedding_width != spec.hidden_size:
+        flops += 2 * length * spec.embedding_width * spec.hidden_size
+    if spec.convolution is not None:
+        flops += 2 * length * spec.convolution.kernel_size * spec.hidden_size**2
+    for index in range(spec.num_layers):
+        last = index == spec.num_layers - 1
+        # A head that reads the first token leaves the last layer one row to compute.
+        rows = 1 if last and spec.head.pooling == "first" else length
+        flops += _layer_flops(spec, index, length, rows)
+    return flops + _head_flops(spec)
+
+
+def _layer_flops(spec: EncoderSpec, index: int, length: int, rows: int) -> int:
+    """One layer over `length` tokens, of which only the first `rows` leave it."""
+    hidden = spec.hidden_size
+    num_scores = _num_scores(spec.layers[index].window, length, rows)
+    num_ffn_matrices = 2 if spec.gate == "none" else 3
+    return (
+        2 * hidden * hidden * (rows + 2 * length)  # queries; keys and values
+        + 2 * 2 * hidden * num_scores  # scores; their weighted sum of values
+        + 2 * hidden * hidden * rows  # output projection
+        + 2 * hidden * spec.intermediate_size * num_ffn_matrices * rows
+        + _relative_flops(spec.relative, hidden, length, rows)
+    )
+
+
+def _num_scores(window: int | None, length: int, rows: int) -> int:
+    """Query-key pairs of the first `rows` queries."""
+    if window is None:
+        return rows * length
+    return sum(min(length, row + window + 1) - max(0, row - window) for row in range(rows))
+
+
+def _relative_flops(
+    relative: RelativeAttentionSpec | None, hidden: int, length: int, rows: int
+) -> int:
+    """Each query (key) against the table rows its distances can reach."""
+    if relative is None:
+        return 0
+    table_rows = min(2 * length - 1, 2 * relative.num_buckets)
+    terms = rows * relative.content_to_position + length * relative.position_to_content
+    return 2 * hidden * table_rows * terms
+
+
+def _head_flops(spec: EncoderSpec) -> int:
+    dense = spec.hidden_size**2 if spec.head.dense else 0
+    return 2 * (dense + spec.hidden_size * spec.head.num_labels)

@@ -1,0 +1,43 @@
+"""Correctness before speed: an engine whose logits stray from the reference is not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zen_fast.bench.metrics import max_abs_difference
+from zen_fast.errors import InvalidArgumentError
+
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
+"""Largest accepted |Δlogit| of each precision, as a share of the reference's spread."""
+
+
+def require_known_precisions(precisions: Sequence[str]) -> None:
+    """Raises InvalidArgumentError for a precision without a tolerance."""
+    for precision in precisions:
+        if precision not in TOLERANCES:
+            raise InvalidArgumentError(
+                f"unknown precision {precision!r}; accepted: {', '.join(TOLERANCES)}"
+            )
+
+
+def refusal(
+    logits: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], precision: str
+) -> str | None:
+    """Why these logits are refused, or None where they pass; NaN never passes."""
+    difference = max_abs_difference(logits, reference)
+    scale = logit_spread(reference)
+    tolerance = TOLERANCES[precision] * scale
+    if difference <= tolerance:
+        return None
+    return (
+        f"max |Δlogit| {difference:.3g} against stock transformers in fp32 exceeds {tolerance:.3g} "
+        f"({TOLERANCES[precision]:g} of the logits' spread {scale:.3g})"
+    )
+
+
+def logit_spread(logits: Sequence[Sequence[float]]) -> float:
+    """Largest minus smallest logit, or the one logit's size where there is only one."""
+    values = np.concatenate(logits)
+    return float(np.ptp(values) if len(values) > 1 else np.abs(values).max(initial=0.0))

@@ -1,0 +1,133 @@
+"""Judged collections in the BEIR layout: documents, queries, and one split of judgements."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from zen_fast.errors import ZenError
+
+_QRELS_COLUMNS = ["query-id", "corpus-id", "score"]
+
+
+class CollectionError(ZenError):
+    """A collection's file is missing, or one of its lines cannot be read."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document; `full` is what a reranker reads: title, a space, text."""
+
+    title: str
+    text: str
+
+    @property
+    def full(self) -> str:
+        return f"{self.title} {self.text}".strip()
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Documents, the queries of one split, and that split's judgements by query id."""
+
+    name: str
+    documents: dict[str, Document]
+    queries: dict[str, str]
+    judgements: dict[str, dict[str, int]]
+    """Query id → document id → grade; above 0 is relevant."""
+
+    def judged_documents_only(self) -> Collection:
+        """Drop every document that this split does not judge.
+
+        Some corpora are shared by a training and a test split; after this no document that
+        only the test split knows can reach training.
+        """
+        judged = {document_id for grades in self.judgements.values() for document_id in grades}
+        documents = {key: doc for key, doc in self.documents.items() if key in judged}
+        return Collection(self.name, documents, self.queries, self.judgements)
+
+
+def load_collection(folder: Path, split: str = "test") -> Collection:
+    """Read a BEIR folder (`corpus.jsonl[.gz]`, `queries.jsonl[.gz]`, `qrels/<split>.tsv`).
+
+    Queries without a judgement, and judgements of absent queries or documents, are left out.
+
+    Raises:
+        CollectionError: a file is missing, or a line cannot be read; the text names both.
+    """
+    judgements = _read_judgements(folder / "qrels" / f"{split}.tsv")
+    documents = {
+        str(row["_id"]): Document(row.get("title") or "", row["text"])
+        for row in _read_jsonl(folder, "corpus")
+    }
+    queries = {
+        str(row["_id"]): row["text"]
+        for row in _read_jsonl(folder, "queries")
+        if str(row["_id"]) in judgements
+    }
+    judgements = {
+        query_id: {doc: grade for doc, grade in grades.items() if doc in documents}
+        for query_id, grades in judgements.items()
+        if query_id in queries
+    }
+    return Collection(folder.name, documents, queries, judgements)
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _read_jsonl(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
+    candidates = [folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise CollectionError(
+            f"{folder} is not a BEIR folder: neither {stem}.jsonl nor {stem}.jsonl.gz is there"
+        )
+    with _open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _parse_row(path, number, line)
+
+
+def _parse_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        well_formed = isinstance(row["text"], str) and isinstance(row["_id"], str | int)
+    except (json.JSONDecodeError, KeyError, TypeError):
+        well_formed = False
+    if not well_formed:
+        raise CollectionError(
+            f'{path}, line {number}: expected a JSON object with "_id" and "text", '
+            f"got {line.rstrip()[:80]!r}"
+        )
+    return dict(row)
+
+
+def _read_judgements(path: Path) -> dict[str, dict[str, int]]:
+    if not path.is_file():
+        splits = sorted(file.stem for file in path.parent.glob("*.tsv"))
+        raise CollectionError(
+            f"no judgements at {path}; splits found there: {', '.join(splits) or 'none'}"
+        )
+    judgements: dict[str, dict[str, int]] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            fields = line.rstrip("\r\n").split("\t")
+            if (number == 1 and fields == _QRELS_COLUMNS) or not line.strip():
+                continue
+            try:
+                query_id, document_id, grade = fields
+                judgements.setdefault(query_id, {})[document_id] = int(grade)
+            except ValueError:
+                raise CollectionError(
+                    f"{path}, line {number}: expected query id, document id and whole-number "
+                    f"score between tabs, got {line.rstrip()[:80]!r}"
+                ) from None
+    return judgements
