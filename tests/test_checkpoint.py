@@ -219,6 +219,32 @@ def test_file_cut_short_is_refused(tmp_path: Path, kept_bytes: int) -> None:
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {"w": 3},
+        {"w": {"dtype": "F32", "shape": [1]}},
+        {"w": {"dtype": "F32", "shape": [1], "data_offsets": [0]}},
+    ],
+)
+def test_malformed_header_is_refused(tmp_path: Path, header: object) -> None:
+    write(tmp_path, bert_tensors())
+    content = json.dumps(header).encode()
+    length = len(content).to_bytes(8, "little")
+    (tmp_path / "model.safetensors").write_bytes(length + content + bytes(4))
+    with pytest.raises(CheckpointError, match="no safetensors file: its header"):
+        load_checkpoint(tmp_path)
+
+
+def test_unreadable_dtype_is_named(tmp_path: Path) -> None:
+    write_bf16(tmp_path, bert_tensors())
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"BF16", b"F8_X"))
+    with pytest.raises(CheckpointError, match=r"is stored as F8_X; accepted: .*BF16"):
+        load_checkpoint(tmp_path)
+
+
 def test_folder_without_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         load_checkpoint(tmp_path)

@@ -55,7 +55,7 @@ class Encoder:
         pre_norm = self.spec.norm_position == "pre"
         attention_norm = (
             self.weights.norm(f"{name}.attention.norm")
-            if (self.spec.layers[index].attention_norm)
+            if self.spec.layers[index].attention_norm
             else None
         )
         ffn_norm = self.weights.norm(f"{name}.ffn.norm")

@@ -52,8 +52,8 @@ class Architecture:
     def is_ignorable(self, tensor_name: str) -> bool:
         """Whether a checkpoint's tensor is known to be no weight of the logits."""
         patterns = (r"embeddings\.(position_ids|token_type_ids)", *self.ignorable)
-        (bare_name,) = self._with_prefix("", (tensor_name,))
-        return any(re.fullmatch(pattern, bare_name) for pattern in patterns)
+        prefix = "|".join(re.escape(prefix) for prefix in self.prefixes)
+        return any(re.fullmatch(rf"({prefix})?{pattern}", tensor_name) for pattern in patterns)
 
     def _with_prefix(self, prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
         first = self.prefixes[0]

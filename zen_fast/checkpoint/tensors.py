@@ -123,17 +123,22 @@ def _split(path: Path, mapped: Any) -> tuple[dict[str, Any], Array]:
         header = json.loads(bytes(mapped[_HEADER_LENGTH_BYTES:header_end]))
     except ValueError as error:
         raise CheckpointError(f"{path} is no safetensors file: {error}") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is no safetensors file: its header is no object")
     # A plain ndarray over the same memory: views of a memmap are slow to make.
     return header, np.asarray(mapped)[header_end:]
 
 
 def _view(path: Path, name: str, entry: dict[str, Any], data: Array) -> StoredTensor:
-    dtype, shape = _DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+    try:
+        dtype_name, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is no safetensors file: its header is malformed") from error
+    dtype = _DTYPES.get(dtype_name)
     if dtype is None:
         raise CheckpointError(
-            f"tensor {name} of {path} is stored as {entry['dtype']}; accepted: {', '.join(_DTYPES)}"
+            f"tensor {name} of {path} is stored as {dtype_name}; accepted: {', '.join(_DTYPES)}"
         )
-    begin, end = entry["data_offsets"]
     if not 0 <= begin <= end <= len(data) or end - begin != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(f"tensor {name} of {path} is cut short; download the file again")
-    return StoredTensor(path, entry["dtype"], shape, data[begin:end].view(dtype).reshape(shape))
+    return StoredTensor(path, dtype_name, tuple(shape), data[begin:end].view(dtype).reshape(shape))
