@@ -5,6 +5,10 @@
 // row of 512 scores is 2 KiB. With a window only the keys that a block can see are touched.
 #pragma once
 
+#include "gemm.h"
+#include "kernels.h"
+#include "vec_math.h"
+
 namespace zen::ZEN_ISA {
 
 // Rows of scores held at a time: a few tiles, while rows x length stays near 128 KiB of L2.

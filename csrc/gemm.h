@@ -5,6 +5,9 @@
 // kDepthBlock, each added to the running value in C.
 #pragma once
 
+#include "kernels.h"
+#include "vec_math.h"
+
 namespace zen::ZEN_ISA {
 
 // The accumulators of a tile stay in registers. AVX2: 6 x 2 of 16 registers, leaving 2 for B and 1

@@ -1,16 +1,14 @@
-// Every kernel, written once over `Vec`; compiled by kernels_<isa>.cpp into namespace zen::<isa>.
+// Every kernel, written once over `Vec`; kernels_<isa>.cpp defines ZEN_ISA and includes its Vec, so
+// that the whole lands in namespace zen::<isa>.
 //
 // Only what the instruction set's own namespace holds may be defined here: a std:: template that is
 // not inlined would be compiled with this file's flags and could be linked into baseline code.
 #pragma once
 
-#include "kernels.h"
-
-// In this order: each uses what stands before it.
 #include "attention.h"
 #include "gemm.h"
+#include "kernels.h"
 #include "rowwise.h"
-#include "vec_math.h"
 
 namespace zen::ZEN_ISA {
 

@@ -3,6 +3,9 @@
 
 #include <cmath>
 
+#include "kernels.h"
+#include "vec_math.h"
+
 namespace zen::ZEN_ISA {
 
 inline void embed(const EmbeddingTable* tables, int num_tables, int width, MutableMatrixView out,

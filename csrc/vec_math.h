@@ -1,6 +1,8 @@
 // Elementary functions over Vec. Errors are against the true value, measured over the whole range.
 #pragma once
 
+#include "kernels.h"
+
 namespace zen::ZEN_ISA {
 
 inline int smaller(int a, int b) { return a < b ? a : b; }
