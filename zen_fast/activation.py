@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,28 +102,34 @@ def activation_from(value: object, argument: str = "activation") -> ScoreActivat
     return ScoreActivation(name, value, keeps_order=False)
 
 
-def default_activation(folder: Path, config: Mapping[str, Any], num_labels: int) -> ScoreActivation:
+def default_activation(
+    model: str, model_path: str | None, config: Mapping[str, Any], num_labels: int
+) -> ScoreActivation:
     """The activation of a checkpoint whose user names none.
 
-    The rule is that of sentence-transformers 6: what config_sentence_transformers.json says (where
-    the checkpoint has modules.json), else config.json under "sentence_transformers", else the same
-    file under the older "sbert_ce_default_activation_function", else Sigmoid for one label and
-    Identity for more. A path outside torch is code of the checkpoint: it is not run, and the rule
-    goes on.
+    The rule is that of sentence-transformers 6: what its own settings file says, else config.json
+    under "sentence_transformers", else the same file under the older
+    "sbert_ce_default_activation_function", else Sigmoid for one label and Identity for more. A path
+    outside torch is code of the checkpoint: it is not run, and the rule goes on.
+
+    Args:
+        model: what messages call the checkpoint.
+        model_path: path of the activation's class in config_sentence_transformers.json.
+        config: content of config.json.
 
     Raises:
         UnsupportedModelError: a path inside torch that is not known here.
     """
     saved = config.get("sentence_transformers") or {}
-    older = config.get("sbert_ce_default_activation_function")
-    for path in (_model_config(folder).get("activation_fn"), saved.get("activation_fn", older)):
+    config_path = saved.get("activation_fn", config.get("sbert_ce_default_activation_function"))
+    for path in (model_path, config_path):
         if path is None:
             continue
         if not path.startswith("torch."):
             logger.warning(
                 "%s asks for the activation %s, which is code of the checkpoint and not run; "
                 "pass activation= to choose one",
-                folder,
+                model,
                 path,
             )
             continue
@@ -133,18 +137,10 @@ def default_activation(folder: Path, config: Mapping[str, Any], num_labels: int)
             return activation_from(path)
         except InvalidArgumentError as error:
             raise UnsupportedModelError(
-                f"{folder} asks for the activation {path}; accepted are {', '.join(ACTIVATIONS)}: "
+                f"{model} asks for the activation {path}; accepted are {', '.join(ACTIVATIONS)}: "
                 "pass activation= to choose one"
             ) from error
     return SIGMOID if num_labels == 1 else IDENTITY
-
-
-def _model_config(folder: Path) -> Mapping[str, Any]:
-    path = folder / "config_sentence_transformers.json"
-    if not path.is_file() or not (folder / "modules.json").is_file():
-        return {}
-    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content if content.get("model_type") == "CrossEncoder" else {}
 
 
 def _is_torch_module(kind: type) -> bool:

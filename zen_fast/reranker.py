@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
@@ -22,6 +22,7 @@ from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 from zen_fast.placement import make_backend
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
+from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import TokenCacheStatistics, Truncation
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
@@ -37,10 +38,19 @@ class ZenReranker(SentenceTransformersInterface):
     Make one with `from_pretrained`. `predict` and `rank` are those of sentence-transformers.
     """
 
-    def __init__(self, model: str, engine: Engine, activation: ScoreActivation) -> None:
+    def __init__(
+        self,
+        model: str,
+        engine: Engine,
+        activation: ScoreActivation,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt: str = "",
+    ) -> None:
         self._model = model
         self._engine = engine
         self._activation = activation
+        self._prompts = dict(prompts or {})
+        self._default_prompt = default_prompt
 
     @classmethod
     def from_pretrained(
@@ -94,6 +104,9 @@ class ZenReranker(SentenceTransformersInterface):
         stock = load_stock_tokenizer(
             checkpoint.folder, checkpoint.config, checkpoint.tokenizer_config
         )
+        settings = read_settings(checkpoint.folder)
+        if max_length is None and settings.max_length is not None:
+            max_length = min(settings.max_length, spec.max_length)
         tokenizer = stock.pair_tokenizer(
             longest_supported=spec.max_length,
             max_length=max_length,
@@ -103,8 +116,10 @@ class ZenReranker(SentenceTransformersInterface):
         running, token_budget = make(Encoder(spec, checkpoint.weights))
         engine = Engine(running, tokenizer, spec, token_budget)
         if chosen is None:
-            chosen = default_activation(checkpoint.folder, checkpoint.config, spec.head.num_labels)
-        return cls(str(model), engine, chosen)
+            chosen = default_activation(
+                str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
+            )
+        return cls(str(model), engine, chosen, settings.prompts, settings.default_prompt)
 
     @property
     def model(self) -> str:
@@ -170,6 +185,7 @@ class ZenReranker(SentenceTransformersInterface):
         """
         query = query_text(query)
         texts = document_texts(as_list(documents, "documents", "documents"))
+        query = self._default_prompt + query
         logits = self._engine.logits([query] * len(texts), texts, show_progress)
         scores = self._activation(logits)
         return scores[:, 0] if self.num_labels == 1 else scores
@@ -190,6 +206,7 @@ class ZenReranker(SentenceTransformersInterface):
         documents = as_list(candidates, "candidates", "documents")
         texts = document_texts(documents, "candidates")
         self._check_ranking(k)
+        query = self._default_prompt + query
         logits = self._engine.logits([query] * len(texts), texts)
         return self._ranked(documents, logits, k)
 
@@ -211,7 +228,7 @@ class ZenReranker(SentenceTransformersInterface):
                 or the model has several labels.
             InvalidTypeError: a query is no text, or one of the candidates is none.
         """
-        queries = query_list(queries)
+        queries = [self._default_prompt + query for query in query_list(queries)]
         lists = [
             as_list(candidates, f"candidate_lists[{index}]", "documents")
             for index, candidates in enumerate(

@@ -30,6 +30,8 @@ class SentenceTransformersInterface:
 
     _engine: Engine
     _activation: ScoreActivation
+    _prompts: Mapping[str, str]
+    _default_prompt: str
 
     def predict(
         self,
@@ -54,7 +56,8 @@ class SentenceTransformersInterface:
 
         Args:
             inputs: list of pairs, or one pair; a document may be a mapping with `text`.
-            prompt: text put before every query.
+            prompt_name: name of one of the checkpoint's prompts.
+            prompt: text put before every query, whatever `prompt_name` says.
             activation_fn: see `activation_from`; None for the model's own.
             apply_softmax: softmax over each row, for models with several labels.
             convert_to_numpy: False gives a list of torch tensors, one for each pair.
@@ -73,10 +76,10 @@ class SentenceTransformersInterface:
             "predict", "activation_fct", activation_fct, "activation_fn", activation_fn
         )
         _warn_if_dropped("predict", num_workers=num_workers)
-        _check_call(prompt_name, batch_size, device, pool)
+        _check_call(batch_size, device, pool)
+        prompt = self._resolved_prompt(prompt, prompt_name)
         queries, documents, is_single = _split_pairs(inputs)
-        if prompt:
-            queries = [prompt + query for query in queries]
+        queries = [prompt + query for query in queries]
         _, scores = self._activated(queries, documents, activation_fn, show_progress_bar)
         if apply_softmax and scores.ndim > 1:
             scores = softmax(scores)
@@ -126,13 +129,13 @@ class SentenceTransformersInterface:
             convert_to_numpy=convert_to_numpy,
             convert_to_tensor=convert_to_tensor,
         )
-        _check_call(prompt_name, batch_size, device, pool)
+        _check_call(batch_size, device, pool)
         if self._engine.spec.head.num_labels != 1:
             raise InvalidArgumentError(
                 f"rank needs a model with one label; this one has "
                 f"{self._engine.spec.head.num_labels}: use predict, and choose a label"
             )
-        query = (prompt or "") + query_text(query)
+        query = self._resolved_prompt(prompt, prompt_name) + query_text(query)
         items = as_list(documents, "documents", "documents")
         texts = [document_text(item, f"documents[{index}]") for index, item in enumerate(items)]
         logits, scores = self._activated(
@@ -146,6 +149,19 @@ class SentenceTransformersInterface:
                 entry["text"] = items[index]
             ranked.append(entry)
         return ranked
+
+    def _resolved_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        if prompt is not None:
+            return prompt
+        if prompt_name is None:
+            return self._default_prompt
+        if prompt_name not in self._prompts:
+            names = ", ".join(map(repr, self._prompts)) or "none"
+            raise InvalidArgumentError(
+                f"prompt_name={prompt_name!r}: this checkpoint's prompts are {names}; pass the "
+                "text itself as prompt="
+            )
+        return self._prompts[prompt_name]
 
     def _activated(
         self,
@@ -181,11 +197,7 @@ def _split_pairs(inputs: Any) -> tuple[list[str], list[str], bool]:
     return queries, documents, is_single
 
 
-def _check_call(prompt_name: str | None, batch_size: int, device: str | None, pool: object) -> None:
-    if prompt_name is not None:
-        raise InvalidArgumentError(
-            f"prompt_name={prompt_name!r}: no prompts are configured; pass the text as prompt="
-        )
+def _check_call(batch_size: int, device: str | None, pool: object) -> None:
     if batch_size <= 0:
         raise InvalidArgumentError(f"batch_size={batch_size}: it must be at least 1")
     if device not in (None, "cpu"):

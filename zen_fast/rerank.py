@@ -1,0 +1,143 @@
+"""`zen-fast rerank`: rank the lines of a file for a query."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from zen_fast.command_line import run_command
+from zen_fast.document_files import FileDocument, read_documents
+
+_EPILOG = """\
+examples:
+  zen-fast rerank --query "what causes climate change" passages.txt
+  zen-fast rerank --query "what causes climate change" --text-field body articles.jsonl
+  grep -rh climate notes/ | zen-fast rerank --query "what causes climate change" --k 3 -
+  zen-fast rerank --query "..." --json corpus.jsonl | jq -r .document._id
+
+The file has one document per line: plain text, or JSON (.jsonl, .ndjson, .json, or --format jsonl)
+whose "text" is scored. Blank lines are skipped. With --json every result is one line of JSON:
+{"rank": 1, "score": 0.97, "line": 12, "document": ...}.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, with help that teaches."""
+    parser = argparse.ArgumentParser(
+        prog="zen-fast rerank",
+        description="Rank the documents of a file for a query, best first.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="one document per line; - for stdin")
+    parser.add_argument("--query", required=True, metavar="TEXT", help="what to rank for")
+    parser.add_argument(
+        "--model",
+        default="zen-mini",
+        help="zen-mini (ships with the package), a local folder, or a hub id (default: zen-mini)",
+    )
+    parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
+    parser.add_argument(
+        "--format", choices=("text", "jsonl"), help="of the file (default: by its suffix)"
+    )
+    parser.add_argument(
+        "--text-field", default="text", metavar="NAME", help="JSON field to score (default: text)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per result")
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="longest pair in tokens (default: the model's)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads (default: every usable core)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = build_parser().parse_args(argv)
+    return run_command(lambda: _rerank(arguments))
+
+
+def _rerank(arguments: argparse.Namespace) -> int:
+    from zen_fast.reranker import ZenReranker
+
+    documents = read_documents(arguments.file, arguments.format, arguments.text_field)
+    if not documents:
+        print(f"zen-fast: {arguments.file} has no documents", file=sys.stderr)
+        return 0
+    reranker = ZenReranker.from_pretrained(
+        arguments.model, max_length=arguments.max_length, num_threads=arguments.threads
+    )
+    texts = [document.text for document in documents]
+    ranked = [
+        (result.score, documents[result.index])
+        for result in reranker.rerank(arguments.query, texts, k=arguments.k)
+    ]
+    for line in _json_lines(ranked) if arguments.json else _table_lines(ranked):
+        print(line)
+    return 0
+
+
+def _json_lines(ranked: list[tuple[float, FileDocument]]) -> Iterator[str]:
+    for rank, (score, document) in enumerate(ranked, start=1):
+        result: dict[str, Any] = {
+            "rank": rank,
+            "score": None if math.isnan(score) else score,
+            "line": document.line,
+            "document": document.content,
+        }
+        line = json.dumps(result, ensure_ascii=False)
+        yield line if _is_encodable(line) else json.dumps(result)
+
+
+def _table_lines(ranked: list[tuple[float, FileDocument]]) -> Iterator[str]:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    rank_width = len(str(len(ranked)))
+    for rank, (score, document) in enumerate(ranked, start=1):
+        head = f"{rank:>{rank_width}}  {score:>8.4f}  "
+        text = _printable(document.text)
+        yield head + (text if width is None else _cut(text, width - len(head)))
+
+
+def _printable(text: str) -> str:
+    """`text` in one line that no terminal takes for a command."""
+    shown = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return shown if _is_encodable(shown) else shown.encode("ascii", "replace").decode()
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _cut(text: str, width: int) -> str:
+    """As much of `text` as fits into `width` columns, with an ellipsis where it is cut."""
+    if sum(map(_num_columns, text)) <= width:
+        return text
+    kept, columns = "", 1
+    for character in text:
+        columns += _num_columns(character)
+        if columns > width:
+            break
+        kept += character
+    return kept + "…"
+
+
+def _num_columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
