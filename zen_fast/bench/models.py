@@ -6,53 +6,54 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from zen_fast.architectures import encoder_spec
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.spec import EncoderSpec
+from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A model every engine can load, and what the measurements need to know of it."""
+    """A model that every engine can load."""
 
     name: str
     folder: Path
     random_weights: bool
     spec: EncoderSpec
     tokenizer: Tokenizer
-    """Truncates pairs as the stock tokenizer does; never pads."""
+    """Neither pads nor truncates."""
+    pair_tokenizer: PairTokenizer
 
     def pair_lengths(self, query: str, documents: Sequence[str]) -> list[int]:
         """Tokens of each pair as the model reads it, truncated, special tokens included."""
-        pairs = [(query, document) for document in documents]
-        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch(pairs)]
+        pairs = self.pair_tokenizer.encode_pairs([query] * len(documents), documents)
+        return [len(pair) for pair in pairs]
 
 
 def open_model(folder: Path, name: str, *, random_weights: bool = False) -> BenchModel:
-    """Read config.json and tokenizer.json of a model folder.
+    """Read a model folder's configuration and tokenizer.
 
     Raises:
-        InvalidArgumentError: a file is missing, or the model gives more than one logit.
+        InvalidArgumentError: config.json is missing, or the model gives more than one logit.
         UnsupportedModelError: the architecture is unknown, so that its FLOPs cannot be counted.
     """
-    for file in ("config.json", "tokenizer.json"):
-        if not (folder / file).is_file():
-            raise InvalidArgumentError(f"{folder} is no model folder: it has no {file}")
-    spec = encoder_spec(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config = _read_json(folder / "config.json")
+    if not config:
+        raise InvalidArgumentError(f"{folder} is no model folder: it has no config.json")
+    spec = encoder_spec(config)
     if spec.head.num_labels != 1:
         raise InvalidArgumentError(
             f"{name} gives {spec.head.num_labels} logits per pair; a reranker gives one"
         )
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(_model_max_length(folder, spec), strategy="longest_first")
-    return BenchModel(name, folder, random_weights, spec, tokenizer)
+    stock = load_stock_tokenizer(folder, config, _read_json(folder / "tokenizer_config.json"))
+    pair_tokenizer = stock.pair_tokenizer(longest_supported=spec.max_length)
+    return BenchModel(name, folder, random_weights, spec, stock.tokenizer, pair_tokenizer)
 
 
-def _model_max_length(folder: Path, spec: EncoderSpec) -> int:
-    path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return int(min(config.get("model_max_length") or spec.max_length, spec.max_length))
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

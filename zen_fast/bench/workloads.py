@@ -116,11 +116,11 @@ def _token_cutter(
     collection: Collection, tokenizer: Tokenizer, rng: random.Random
 ) -> Callable[[int], str]:
     """A function that gives a random stretch of the collection of so many tokens."""
-    bare = Tokenizer.from_str(tokenizer.to_str())
-    bare.no_truncation()
     texts = [document.full for document in collection.documents.values()]
     running_text = "\n".join(rng.sample(texts, len(texts)))
-    offsets: Sequence[tuple[int, int]] = bare.encode(running_text, add_special_tokens=False).offsets
+    offsets: Sequence[tuple[int, int]] = tokenizer.encode(
+        running_text, add_special_tokens=False
+    ).offsets
 
     def cut(num_tokens: int) -> str:
         if num_tokens > len(offsets):
