@@ -226,7 +226,7 @@ PYBIND11_MODULE(_C, m) {
            py::arg("width"))
       .def("embed", &RecordedProgram::embed, py::arg("tables"), py::arg("out"))
       .def("linear", &RecordedProgram::linear, py::arg("x"), py::arg("out"), py::arg("weight"),
-           py::arg("bias"), py::arg("activation"), py::arg("residual"))
+           py::arg("bias"), py::arg("activation"), py::arg("residual") = py::none())
       .def("norm", &RecordedProgram::norm, py::arg("x"), py::arg("out"), py::arg("weight"),
            py::arg("bias"), py::arg("eps"))
       .def("gate", &RecordedProgram::gate, py::arg("x"), py::arg("out"), py::arg("activation"),

@@ -24,7 +24,7 @@ class Program:
         weight: Array,
         bias: Array | None,
         activation: str | None,
-        residual: _View | None,
+        residual: _View | None = None,
     ) -> None: ...
     def norm(
         self, x: _View, out: _View, weight: Array, bias: Array | None, eps: float

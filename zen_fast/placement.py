@@ -55,8 +55,8 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
             from zen_fast.backends.cpu import CpuBackend
         except ImportError as error:
             raise MissingDependencyError(
-                "the compiled extension zen_fast._C is missing or does not load; install the "
-                "package (pip install .) or choose backend='reference'"
+                f"the compiled extension does not load ({error}); install the package "
+                "(pip install .) or choose backend='reference'"
             ) from error
         running = CpuBackend(encoder, num_threads)
         if "auto" in (backend, device, precision):

@@ -79,11 +79,15 @@ class Recorder:
         activation: Activation | None = None,
         residual: Matrix | None = None,
     ) -> Matrix:
-        output = self._new(x.axis, layer.weight.shape[0])
-        options = {"weight": layer.weight, "bias": layer.bias, "activation": activation}
-        if residual is None:
-            return self._record("linear", {"x": x}, output, residual=None, **options)
-        return self._record("linear", {"x": x, "residual": residual}, output, **options)
+        inputs = {"x": x} if residual is None else {"x": x, "residual": residual}
+        return self._record(
+            "linear",
+            inputs,
+            self._new(x.axis, layer.weight.shape[0]),
+            weight=layer.weight,
+            bias=layer.bias,
+            activation=activation,
+        )
 
     def norm(self, x: Matrix, norm: Norm) -> Matrix:
         return self._record(

@@ -7,7 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from zen_fast.errors import ZenError
+from zen_fast.command_line import run_command
+from zen_fast.errors import MissingDependencyError
 
 _DESCRIPTION = """\
 Train a small cross-encoder reranker on CPU.
@@ -62,24 +63,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; 0 on success, 2 on a user's mistake."""
+    """Run the command line and return its exit status."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return run_command(lambda: _train(arguments))
+
+
+def _train(arguments: argparse.Namespace) -> int:
     try:
-        _train(arguments)
-    except ZenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        import torch
 
-
-def _train(arguments: argparse.Namespace) -> None:
-    import torch
-
-    from zen_fast.train.prepare import prepare
-    from zen_fast.train.recipe import load_recipe
-    from zen_fast.train.trainer import Trainer, finish
-
+        from zen_fast.train.prepare import prepare
+        from zen_fast.train.recipe import load_recipe
+        from zen_fast.train.trainer import Trainer, finish
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"training needs {error.name}: pip install zen-fast[train]"
+        ) from error
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     recipe = load_recipe(arguments.recipe)
@@ -88,6 +88,7 @@ def _train(arguments: argparse.Namespace) -> None:
     trainer = Trainer(recipe, work)
     trainer.run(arguments.stop_after)
     finish(trainer, arguments.out)
+    return 0
 
 
 if __name__ == "__main__":
