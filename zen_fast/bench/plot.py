@@ -32,11 +32,13 @@ def write_plot(report: Mapping[str, Any], path: Path) -> None:
                 p50, row[quality], xerr=[[0], [p95 - p50]], fmt="o", capsize=3, label=row["engine"]
             )
         axes.set_xscale("log")
+        for axis_ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis_ticks("{x:,g}")
         axes.set_xlabel("latency per query, ms: p50, whisker to p95 (log scale)")
         axes.set_ylabel("nDCG@10" if judged else "Kendall τ against stock transformers")
         axes.set_title(
             f"{report['model']['name']}, {report['workload']} on {report['collection']}, "
-            f"{report['threads']} threads",
+            f"threads: {report['threads']}",
             fontsize="medium",
         )
         axes.grid(alpha=0.3, which="both")

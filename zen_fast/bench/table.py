@@ -69,8 +69,8 @@ def _caption(report: Mapping[str, Any]) -> str:
     weights = " (random weights)" if model["random_weights"] else ""
     return (
         f"[bold]{model['name']}[/bold]{weights}: {model['num_layers']} layers x "
-        f"{model['hidden_size']}, {report['threads']} threads, {report['device']}, "
-        f"{machine['cpu']}\n"
+        f"{model['hidden_size']}, threads: {report['threads']}, {report['device']}, "
+        f"{machine['cpu']}, cores: {machine['logical_cores']}\n"
         f"{report['workload']} on {report['collection']}: {inputs['num_queries']} queries, "
         f"{inputs['num_documents']} pairs of {inputs['tokens_per_pair']:.0f} tokens, "
         f"{inputs['useful_gflop_per_query']:.1f} useful GFLOP per query"
