@@ -53,4 +53,9 @@ class ProgressBar:
         if self._show is not None:
             return self._show
         long = time.monotonic() - self._started > SHOW_AFTER_SECONDS and self._done < self._total
-        return long and sys.stderr.isatty()
+        return long and is_terminal()
+
+
+def is_terminal() -> bool:
+    """Whether someone is watching stderr."""
+    return sys.stderr.isatty()
