@@ -106,6 +106,13 @@ def test_ranking_gives_each_query_its_bm25_candidates(fruit: Collection) -> None
         assert request.documents[0] == fruit.documents[request.document_ids[0]].full
 
 
+def test_ranking_raises_where_too_few_queries_have_a_relevant_document(fruit: Collection) -> None:
+    judgements = {"q1": {"apple": 1}, "q2": {"pear": 0}}
+    one_query = Collection("fruit", fruit.documents, fruit.queries, judgements)
+    with pytest.raises(InvalidArgumentError, match="fruit has 1 queries with a relevant"):
+        ranking(one_query, num_requests=2, num_candidates=2, rng=random.Random(0))
+
+
 def test_cut_text_gives_documents_of_the_length_asked_for(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

@@ -37,8 +37,18 @@ class Workload:
 def ranking(
     collection: Collection, num_requests: int, num_candidates: int, rng: random.Random
 ) -> Workload:
-    """Sampled queries, each with its best BM25 candidates."""
-    query_ids = sorted(collection.queries)
+    """Sampled queries, each with its best BM25 candidates.
+
+    A query without any relevant document says nothing about a ranking, and is not asked.
+
+    Raises:
+        InvalidArgumentError: fewer than two queries have any; the first only warms up.
+    """
+    query_ids = sorted(
+        query_id
+        for query_id, grades in collection.judgements.items()
+        if any(grade > 0 for grade in grades.values())
+    )
     query_ids = rng.sample(query_ids, min(num_requests, len(query_ids)))
     document_ids = list(collection.documents)
     texts = [collection.documents[document_id].full for document_id in document_ids]
@@ -55,6 +65,11 @@ def ranking(
         for query_id, indices in zip(query_ids, found, strict=True)
         if indices
     )
+    if len(requests) < 2:
+        raise InvalidArgumentError(
+            f"{collection.name} has {len(query_ids)} queries with a relevant document in this "
+            f"split, of which {len(requests)} share a word with a document; ranking needs two"
+        )
     return Workload("ranking", requests, judged=True)
 
 
