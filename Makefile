@@ -1,0 +1,52 @@
+# Every target does its own set-up; `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help bench test benchmarks lint types format native-test check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+$(VENV)/installed: pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*.cpp csrc/*.h)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing zen_fast with its extras into $(VENV): a few minutes the first time"
+	$(PIP) --editable '.[bench,train,test,dev]'
+	touch $@
+
+bench: $(VENV)/installed ## measure the embedded model against stock PyTorch (ARGS='--help' for more)
+	$(BIN)/python -m zen_fast.bench $(ARGS)
+
+test: $(VENV)/installed ## the test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+benchmarks: $(VENV)/installed ## pytest-benchmark suites of the pieces
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
+
+lint: $(VENV)/installed ## ruff and clang-format, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/tests/*
+
+types: $(VENV)/installed ## mypy --strict
+	$(BIN)/mypy --strict zen_fast
+
+format: $(VENV)/installed ## ruff and clang-format, in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i csrc/*.h csrc/*.cpp csrc/tests/*
+
+native-test: $(VENV)/installed ## C++ tests under the address, undefined-behaviour and thread sanitizers
+	for sanitizers in address,undefined thread; do \
+	  folder=build/native-test-$${sanitizers%%,*}; \
+	  $(BIN)/cmake -S . -B $$folder -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	    -DZEN_FAST_PYTHON=OFF -DZEN_FAST_TESTS=ON -DZEN_FAST_SANITIZE=$$sanitizers >/dev/null && \
+	  $(BIN)/cmake --build $$folder && \
+	  $(BIN)/ctest --test-dir $$folder --output-on-failure || exit 1; \
+	done
+
+check: test lint types native-test ## everything that CI runs
+
+clean: ## remove builds and the virtual environment
+	rm -rf $(VENV) build dist *.egg-info zen_fast/_C*.so

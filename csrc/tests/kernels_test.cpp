@@ -1,0 +1,283 @@
+// Every kernel of every instruction set here against double precision, at sizes that fit no tile.
+// Inputs and outputs are heap blocks of exactly their size, so the address sanitizer sees one float
+// too many.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "cpu_isa.h"
+#include "kernels.h"
+#include "ops.h"
+
+namespace zen::test {
+namespace {
+
+double activated(double x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGelu:
+      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+    case Activation::kSilu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::kTanh:
+      return std::tanh(x);
+  }
+  return x;
+}
+
+void test_gemm(const Kernels& kernels, int m, int n, int k, Activation activation,
+               bool with_residual) {
+  const std::vector<float> a = random_floats(static_cast<size_t>(m) * k, 1);
+  const std::vector<float> b = random_floats(static_cast<size_t>(n) * k, 2);
+  const std::vector<float> bias = random_floats(static_cast<size_t>(n), 3);
+  const std::vector<float> residual = random_floats(static_cast<size_t>(m) * n, 4);
+  AlignedFloats packed(kernels.packed_size(n, k));
+  kernels.pack_gemm({b.data(), k}, n, k, packed.data());
+
+  std::vector<float> c = poisoned(static_cast<size_t>(m) * n);
+  GemmArgs args{};
+  args.a = {a.data(), k};
+  args.packed = packed.data();
+  args.panel_stride = static_cast<ptrdiff_t>(kernels.panel_width) * k;
+  args.bias = bias.data();
+  args.residual = {with_residual ? residual.data() : nullptr, n};
+  args.c = {c.data(), n};
+  args.m = m;
+  args.n = n;
+  args.k = k;
+  args.activation = activation;
+  const int num_panels = (n + kernels.panel_width - 1) / kernels.panel_width;
+  kernels.gemm(args, 0, num_panels / 2);  // two calls: any division into panels must do
+  kernels.gemm(args, num_panels / 2, num_panels);
+
+  std::vector<double> expected;
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < n; ++j) {
+      double sum = bias[static_cast<size_t>(j)];
+      for (int t = 0; t < k; ++t) {
+        sum += static_cast<double>(a[static_cast<size_t>(i) * k + t]) *
+               b[static_cast<size_t>(j) * k + t];
+      }
+      sum = activated(sum, activation);
+      if (with_residual) sum += residual[static_cast<size_t>(i) * n + j];
+      expected.push_back(sum);
+    }
+  }
+  // Rounding walks: k steps, each off by 2^-24 of a partial sum that itself grows as sqrt(k).
+  check_close(c, expected, 2e-6 + 2e-7 * k,
+              std::string(kernels.isa) + " gemm " + std::to_string(m) + "x" + std::to_string(n) +
+                  "x" + std::to_string(k) + " activation " +
+                  std::to_string(static_cast<int>(activation)));
+}
+
+struct AttentionCase {
+  std::vector<int> lengths;
+  int num_heads, head_dim, window;
+  bool first_rows_only, relative;
+};
+
+void test_attention(const Kernels& kernels, const AttentionCase& c) {
+  std::vector<int32_t> cu_seqlens{0};
+  for (const int length : c.lengths) cu_seqlens.push_back(cu_seqlens.back() + length);
+  const int width = c.num_heads * c.head_dim, num_tokens = cu_seqlens.back();
+  const int num_sequences = static_cast<int>(c.lengths.size());
+  const int num_queries = c.first_rows_only ? num_sequences : num_tokens;
+  const int max_length = *std::max_element(c.lengths.begin(), c.lengths.end());
+  const auto matrix = [&](int rows, unsigned seed) {
+    return random_floats(static_cast<size_t>(rows) * width, seed);
+  };
+  const std::vector<float> query = matrix(num_queries, 1), key = matrix(num_tokens, 2);
+  const std::vector<float> value = matrix(num_tokens, 3);
+
+  // Buckets as DeBERTa has them: the distance, clipped.
+  const int num_buckets = 14;
+  std::vector<int32_t> buckets;
+  for (int d = 1 - max_length; d < max_length; ++d) {
+    buckets.push_back(std::min(std::max(d + num_buckets / 2, 0), num_buckets - 1));
+  }
+  const std::vector<float> keys_table = matrix(num_buckets, 4),
+                           queries_table = matrix(num_buckets, 5);
+  const size_t head_size = kernels.packed_size(num_buckets, c.head_dim);
+  AlignedFloats packed_keys(head_size * c.num_heads), packed_queries(head_size * c.num_heads);
+  for (int head = 0; head < c.num_heads; ++head) {
+    kernels.pack_gemm({keys_table.data() + head * c.head_dim, width}, num_buckets, c.head_dim,
+                      packed_keys.data() + head * head_size);
+    kernels.pack_gemm({queries_table.data() + head * c.head_dim, width}, num_buckets, c.head_dim,
+                      packed_queries.data() + head * head_size);
+  }
+
+  std::vector<float> out = poisoned(static_cast<size_t>(num_queries) * width);
+  AttentionArgs args{};
+  args.query = {query.data(), width};
+  args.key = {key.data(), width};
+  args.value = {value.data(), width};
+  args.out = {out.data(), width};
+  args.cu_seqlens = cu_seqlens.data();
+  args.max_seqlen = max_length;
+  args.num_heads = c.num_heads;
+  args.head_dim = c.head_dim;
+  args.scale = 0.3f;
+  args.window = c.window;
+  args.first_rows_only = c.first_rows_only;
+  if (c.relative) {
+    args.relative_keys = packed_keys.data();
+    args.relative_queries = packed_queries.data();
+    args.bucket_of_distance = buckets.data() + max_length - 1;
+    args.num_buckets = num_buckets;
+  }
+  std::vector<float> scratch = poisoned(kernels.attention_scratch(args));
+  kernels.attention(args, scratch.data(), 0, num_sequences * c.num_heads);
+
+  std::vector<double> expected(out.size(), 0.0);
+  for (int s = 0; s < num_sequences; ++s) {
+    const int begin = cu_seqlens[static_cast<size_t>(s)],
+              length = c.lengths[static_cast<size_t>(s)];
+    for (int i = 0; i < (c.first_rows_only ? 1 : length); ++i) {
+      const int query_row = c.first_rows_only ? s : begin + i;
+      for (int h = 0; h < c.num_heads; ++h) {
+        const auto dot = [&](const std::vector<float>& x, int row_x, const std::vector<float>& y,
+                             int row_y) {
+          double sum = 0.0;
+          for (int t = h * c.head_dim; t < (h + 1) * c.head_dim; ++t) {
+            sum += static_cast<double>(x[static_cast<size_t>(row_x) * width + t]) *
+                   y[static_cast<size_t>(row_y) * width + t];
+          }
+          return sum;
+        };
+        std::vector<double> weights(static_cast<size_t>(length), 0.0);
+        double total = 0.0;
+        for (int j = 0; j < length; ++j) {
+          if (c.window >= 0 && std::abs(i - j) > c.window) continue;
+          double score = dot(query, query_row, key, begin + j);
+          if (c.relative) {
+            const int bucket = buckets[static_cast<size_t>(i - j + max_length - 1)];
+            score += dot(query, query_row, keys_table, bucket);
+            score += dot(key, begin + j, queries_table, bucket);
+          }
+          total += weights[static_cast<size_t>(j)] = std::exp(0.3 * score);
+        }
+        for (int j = 0; j < length; ++j) {
+          for (int t = h * c.head_dim; t < (h + 1) * c.head_dim; ++t) {
+            expected[static_cast<size_t>(query_row) * width + t] +=
+                weights[static_cast<size_t>(j)] / total *
+                value[static_cast<size_t>(begin + j) * width + t];
+          }
+        }
+      }
+    }
+  }
+  check_close(out, expected, 2e-5,
+              std::string(kernels.isa) + " attention heads " + std::to_string(c.num_heads) +
+                  " window " + std::to_string(c.window) + " first " +
+                  std::to_string(c.first_rows_only) + " relative " + std::to_string(c.relative));
+}
+
+void test_layer_norm(const Kernels& kernels, int width) {
+  const int rows = 5;
+  std::vector<float> x = random_floats(static_cast<size_t>(rows) * width, 1);
+  for (float& value : x) value += 100.0f;  // a one-pass variance would lose its digits here
+  const std::vector<float> weight = random_floats(static_cast<size_t>(width), 2);
+  const std::vector<float> bias = random_floats(static_cast<size_t>(width), 3);
+  std::vector<float> out = poisoned(x.size());
+  kernels.layer_norm({x.data(), width}, {out.data(), width}, weight.data(), bias.data(), width,
+                     1e-5f, 0, rows);
+  std::vector<double> expected;
+  for (int row = 0; row < rows; ++row) {
+    const float* x_row = x.data() + static_cast<ptrdiff_t>(row) * width;
+    double mean = 0.0, variance = 0.0;
+    for (int i = 0; i < width; ++i) mean += x_row[i] / static_cast<double>(width);
+    for (int i = 0; i < width; ++i) variance += (x_row[i] - mean) * (x_row[i] - mean) / width;
+    for (int i = 0; i < width; ++i) {
+      expected.push_back((x_row[i] - mean) / std::sqrt(variance + 1e-5) *
+                             weight[static_cast<size_t>(i)] +
+                         bias[static_cast<size_t>(i)]);
+    }
+  }
+  check_close(out, expected, 2e-4,
+              std::string(kernels.isa) + " layer_norm " + std::to_string(width));
+}
+
+// Every fp16 bit pattern that is a number must become the same fp32 number.
+void test_half_embedding(const Kernels& kernels) {
+  std::vector<uint16_t> rows;
+  std::vector<double> expected;
+  for (int bits = 0; bits < 0x10000; ++bits) {
+    const int exponent = (bits >> 10) & 31, mantissa = bits & 1023;
+    if (exponent == 31) continue;
+    rows.push_back(static_cast<uint16_t>(bits));
+    const double magnitude =
+        exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+    expected.push_back(bits & 0x8000 ? -magnitude : magnitude);
+  }
+  const int width = static_cast<int>(rows.size());
+  const int32_t id = 0;
+  const EmbeddingTable table{rows.data(), true, &id};
+  std::vector<float> out = poisoned(rows.size());
+  kernels.embed(&table, 1, width, {out.data(), width}, 0, 1);
+  check_close(out, expected, 0.0, std::string(kernels.isa) + " embed fp16");
+}
+
+void test_special_values(const Kernels& kernels) {
+  const int width = 19;
+  const float nan = std::nanf(""), infinity = INFINITY;
+  for (const Activation activation : {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu,
+                                      Activation::kSilu, Activation::kTanh}) {
+    std::vector<float> x(2 * width, 1.0f);  // gate: f(first half) * second half
+    x[0] = nan;
+    x[1] = infinity;
+    x[2] = 1e30f;
+    std::vector<float> out = poisoned(width);
+    kernels.gate({x.data(), 2 * width}, {out.data(), width}, width, activation, true, 0, 1);
+    const std::string what =
+        std::string(kernels.isa) + " activation " + std::to_string(static_cast<int>(activation));
+    check(std::isnan(out[0]), what + ": NaN is never hidden");
+    const float limit = activation == Activation::kTanh ? 1.0f : infinity;
+    check(out[1] == limit, what + ": limit at infinity");
+    const float large = activation == Activation::kTanh ? 1.0f : 1e30f;
+    check(std::abs(out[2] / large - 1.0f) < 1e-6f, what + ": large values");
+  }
+}
+
+void test_kernels(const Kernels& kernels) {
+  std::printf("kernels: %s\n", kernels.isa);
+  for (const int m : {1, 2, 5, 6, 7, 13, 25}) {
+    for (const int n : {1, 3, 15, 16, 17, 48, 67}) {
+      for (const int k : {1, 31, 48, 384, 385, 1023}) {
+        test_gemm(kernels, m, n, k, Activation::kNone, (m + n) % 2 == 0);
+      }
+    }
+  }
+  for (int a = 0; a <= static_cast<int>(Activation::kTanh); ++a) {
+    test_gemm(kernels, 7, 35, 20, static_cast<Activation>(a), true);
+  }
+  for (const bool relative : {false, true}) {
+    for (const bool first_rows_only : {false, true}) {
+      for (const int window : {-1, 0, 3, 40}) {
+        test_attention(kernels, {{1, 2, 17, 64, 3, 101}, 3, 16, window, first_rows_only, relative});
+        test_attention(kernels, {{33, 1}, 1, 21, window, first_rows_only, relative});
+      }
+    }
+  }
+  // Long enough for several query blocks of several sizes.
+  test_attention(kernels, {{1000, 680}, 1, 8, -1, false, false});
+  test_attention(kernels, {{1000, 680}, 1, 8, 64, false, false});
+  for (const int width : {1, 7, 48, 61, 384}) test_layer_norm(kernels, width);
+  test_half_embedding(kernels);
+  test_special_values(kernels);
+}
+
+}  // namespace
+}  // namespace zen::test
+
+int main() {
+  for (const zen::Kernels* kernels : zen::available_kernels()) zen::test::test_kernels(*kernels);
+  return zen::test::report("kernels_test");
+}

@@ -1,0 +1,125 @@
+// Replay: any number of threads, any cut into chunks and any caller gives the same bits.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "cpu_isa.h"
+#include "program.h"
+
+namespace zen::test {
+namespace {
+
+constexpr int kWidth = 24, kVocabulary = 50, kMaxLength = 80;
+
+struct Tokens {
+  std::vector<int32_t> ids, zeros, positions, cu_seqlens{0};
+
+  explicit Tokens(const std::vector<int>& lengths) {
+    for (const int length : lengths) {
+      for (int i = 0; i < length; ++i) {
+        ids.push_back((length * 7 + i * 3) % kVocabulary);
+        positions.push_back(i);
+      }
+      cu_seqlens.push_back(static_cast<int32_t>(ids.size()));
+    }
+    zeros.assign(ids.size(), 0);
+  }
+
+  Batch batch() const {
+    return {ids.data(),
+            zeros.data(),
+            positions.data(),
+            cu_seqlens.data(),
+            static_cast<int>(ids.size()),
+            static_cast<int>(cu_seqlens.size()) - 1};
+  }
+};
+
+// embed → qkv → attention → norm → first rows: one op of each kind of division.
+void record(Program& program, const std::vector<float>& table, const std::vector<float>& weights) {
+  const Kernels& kernels = program.kernels();
+  const int x = program.add_slot(Axis::kTokens, 0, kWidth);
+  const int qkv = program.add_slot(Axis::kTokens, row_stride(kWidth), 3 * kWidth);
+  const int context = program.add_slot(Axis::kTokens, 0, kWidth);
+  const int pooled = program.add_slot(Axis::kSequences, 0, kWidth);
+  const View all{context, 0, kWidth};
+  program.add(make_embed(kernels, {{IdKind::kToken, table.data(), false}}, {x, 0, kWidth}));
+  program.add(make_linear(kernels, {x, 0, kWidth}, {qkv, 0, 3 * kWidth}, weights.data(), nullptr,
+                          Activation::kGelu, {0, 0, 0}));
+  program.add(make_attention(kernels, {qkv, 0, kWidth}, {qkv, kWidth, kWidth},
+                             {qkv, 2 * kWidth, kWidth}, all, 3, 0.35f, -1, {}));
+  program.add(make_layer_norm(kernels, all, all, table.data(), nullptr, 1e-6f));
+  program.add(make_first_pool(all, {pooled, 0, kWidth}));
+  program.add(make_output({pooled, 0, kWidth}));
+}
+
+std::vector<float> run(Program& program, const Tokens& tokens) {
+  std::vector<float> logits = poisoned((tokens.cu_seqlens.size() - 1) * kWidth);
+  program.run(tokens.batch(), logits.data(), kWidth);
+  return logits;
+}
+
+void test_chunks(const std::vector<int>& lengths, int num_threads) {
+  const Tokens tokens(lengths);
+  const std::vector<SequenceRange> chunks = cut_into_chunks(tokens.batch(), num_threads);
+  int next = 0;
+  for (const SequenceRange range : chunks) {
+    check(range.first == next && range.last > range.first, "chunks follow one another");
+    next = range.last;
+  }
+  check(next == static_cast<int>(lengths.size()), "chunks cover every sequence");
+}
+
+void test_replay(const Kernels& kernels) {
+  const std::vector<float> table = random_floats(kVocabulary * kWidth, 1);
+  const std::vector<float> weights = random_floats(3 * kWidth * kWidth, 2);
+  const std::vector<std::vector<int>> batches = {
+      {1}, {80}, {7, 7, 7}, {80, 3, 1, 1}, std::vector<int>(60, 33)};
+  Program alone(kernels, 1, kMaxLength);
+  record(alone, table, weights);
+  for (const int num_threads : {2, 3, 7}) {
+    Program program(kernels, num_threads, kMaxLength);
+    record(program, table, weights);
+    for (const std::vector<int>& lengths : batches) {
+      test_chunks(lengths, num_threads);
+      check(run(program, Tokens(lengths)) == run(alone, Tokens(lengths)),
+            std::string(kernels.isa) + " replay with " + std::to_string(num_threads) + " threads");
+    }
+  }
+  const Tokens batch({33, 12, 5}), single({12});
+  const std::vector<float> together = run(alone, batch), by_itself = run(alone, single);
+  check(std::equal(by_itself.begin(), by_itself.end(), together.begin() + kWidth),
+        "a sequence alone gives the bits that it gives in a batch");
+}
+
+void test_concurrent_callers(const Kernels& kernels) {
+  const std::vector<float> table = random_floats(kVocabulary * kWidth, 1);
+  const std::vector<float> weights = random_floats(3 * kWidth * kWidth, 2);
+  Program program(kernels, 2, kMaxLength);
+  record(program, table, weights);
+  const std::vector<float> expected = run(program, Tokens({40, 9, 33}));
+  std::atomic<bool> agree{true};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        if (run(program, Tokens({40, 9, 33})) != expected) agree = false;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  check(agree, "concurrent callers get their own results");
+}
+
+}  // namespace
+}  // namespace zen::test
+
+int main() {
+  for (const zen::Kernels* kernels : zen::available_kernels()) {
+    zen::test::test_replay(*kernels);
+    zen::test::test_concurrent_callers(*kernels);
+  }
+  return zen::test::report("program_test");
+}
