@@ -137,6 +137,7 @@ def test_rerank_sorts_by_score_and_keeps_the_documents(reranker: ZenReranker) ->
     assert len(reranker.rerank(QUERY, candidates)) == 10
     assert len(reranker.rerank(QUERY, candidates, k=None)) == len(candidates)
     assert len(reranker.rerank(QUERY, candidates[:2], k=5)) == 2
+    assert len(reranker.rerank(QUERY, candidates, k=np.int64(3))) == 3
 
 
 def test_rerank_sorts_on_logits_where_the_activation_saturates(folder: Path) -> None:
@@ -270,6 +271,8 @@ def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
         ({"num_threads": 0}, InvalidArgumentError, "num_threads=0"),
         ({"num_threads": True}, InvalidTypeError, "num_threads is a bool"),
         ({"token_cache_mb": -1}, InvalidArgumentError, "token_cache_mb=-1"),
+        ({"token_cache_mb": math.inf}, InvalidArgumentError, "token_cache_mb=inf"),
+        ({"token_cache_mb": "8"}, InvalidTypeError, "token_cache_mb is a str"),
         ({"activation": "sigmod"}, InvalidArgumentError, "activation='sigmod'"),
     ):
         with pytest.raises(error, match=message):
@@ -294,6 +297,15 @@ def test_from_pretrained_types_beyond_the_table_raise(tmp_path: Path) -> None:
     save_file(tensors | {name: tensors[name][:1].copy()}, path, {"format": "pt"})
     with pytest.raises(UnsupportedModelError, match="token type 1"):
         ZenReranker.from_pretrained(tmp_path)
+
+
+def test_score_token_beyond_the_embeddings_raises(tmp_path: Path) -> None:
+    rewrite_settings(save_reranker(tmp_path), extra_special_tokens=["<highlight>"])
+    for backend in ("cpu", "reference"):
+        reranker = ZenReranker.from_pretrained(tmp_path, backend=backend)
+        assert reranker.score(QUERY, ["plain"]).shape == (1,)
+        with pytest.raises(UnsupportedModelError, match="embeddings end at"):
+            reranker.score(QUERY, ["a <highlight> b"])
 
 
 def test_auto_logs_its_choice_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

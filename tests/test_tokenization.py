@@ -255,6 +255,13 @@ def test_class_of_another_kind_of_vocabulary_raises(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_malformed_added_tokens_raise(tmp_path: Path) -> None:
+    for added in ({"x": {"content": "a"}}, ["a"]):
+        rewrite_settings(save_bert(tmp_path), added_tokens_decoder=added)
+        with pytest.raises(CheckpointError, match="malformed added_tokens_decoder"):
+            load(tmp_path)
+
+
 def test_bad_truncation_side_raises(tmp_path: Path) -> None:
     rewrite_settings(save_bert(tmp_path), truncation_side="middle")
     with pytest.raises(UnsupportedModelError, match="truncation_side='middle'"):

@@ -28,7 +28,7 @@ class Engine:
         token_budget: tokens in one packed batch.
 
     Raises:
-        UnsupportedModelError: the tokenizer's ids are beyond the encoder's tables.
+        UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.
     """
 
     def __init__(
@@ -48,7 +48,11 @@ class Engine:
     def logits(
         self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
     ) -> NDArray[np.float32]:
-        """Logits of each pair (queries[i], documents[i]), (num_pairs, num_labels) fp32."""
+        """Logits of each pair (queries[i], documents[i]), (num_pairs, num_labels) fp32.
+
+        Raises:
+            UnsupportedModelError: a text has a token that is beyond the encoder's table.
+        """
         logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
         with ProgressBar(len(queries), show_progress) as progress:
             for start in range(0, len(queries), WINDOW_PAIRS):
@@ -66,5 +70,11 @@ class Engine:
         pairs = self.tokenizer.encode_pairs(queries, documents)
         for batch in schedule([len(pair) for pair in pairs], self.token_budget):
             packed = pack([pairs[index] for index in batch], self.spec)
+            largest_id = int(packed.token_ids.max())
+            if largest_id >= self.spec.vocab_size:
+                raise UnsupportedModelError(
+                    f"the tokenizer gives token id {largest_id}, but the model's embeddings end at "
+                    f"{self.spec.vocab_size}; tokenizer and weights are not of one checkpoint"
+                )
             logits[batch] = self.backend.forward(packed)
             progress.advance(len(batch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
@@ -93,10 +94,11 @@ class ZenReranker(SentenceTransformersInterface):
             UnsupportedDeviceError: device or precision cannot be had here.
             InvalidArgumentError, InvalidTypeError: an argument is not accepted.
         """
-        _check_number("token_cache_mb", token_cache_mb, least=0, is_whole=False)
-        for name, value in (("max_length", max_length), ("num_threads", num_threads)):
-            if value is not None:
-                _check_number(name, value, least=1)
+        cache_bytes = _cache_bytes(token_cache_mb)
+        if max_length is not None:
+            max_length = _positive("max_length", max_length)
+        if num_threads is not None:
+            num_threads = _positive("num_threads", num_threads)
         chosen = None if activation is None else activation_from(activation)
         make = make_backend(backend, device, precision, num_threads)
         checkpoint = load_checkpoint(model, revision=revision, token=token)
@@ -111,7 +113,7 @@ class ZenReranker(SentenceTransformersInterface):
             longest_supported=spec.max_length,
             max_length=max_length,
             truncation=truncation,
-            cache_bytes=int(token_cache_mb * 1e6),
+            cache_bytes=cache_bytes,
         )
         running, token_budget = make(Encoder(spec, checkpoint.weights))
         engine = Engine(running, tokenizer, spec, token_budget)
@@ -240,7 +242,7 @@ class ZenReranker(SentenceTransformersInterface):
                 f"there are {len(queries)} queries but {len(lists)} candidate_lists; pass one list "
                 "for each query"
             )
-        _check_number("batch_size", batch_size, least=1)
+        batch_size = _positive("batch_size", batch_size)
         self._check_ranking(k)
         texts = [
             document_texts(documents, f"candidate_lists[{index}]")
@@ -269,7 +271,7 @@ class ZenReranker(SentenceTransformersInterface):
 
     def _check_ranking(self, k: int | None) -> None:
         if k is not None:
-            _check_number("k", k, least=1)
+            _positive("k", k)
         if self.num_labels != 1:
             raise InvalidArgumentError(
                 f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
@@ -277,10 +279,20 @@ class ZenReranker(SentenceTransformersInterface):
             )
 
 
-def _check_number(name: str, value: object, least: int, is_whole: bool = True) -> None:
-    accepted = (int,) if is_whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        kind = "a whole number" if is_whole else "a number"
-        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass {kind}")
-    if not value >= least:
-        raise InvalidArgumentError(f"{name}={value}: it must be at least {least}")
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a whole number")
+    if value < 1:
+        raise InvalidArgumentError(f"{name}={value}: it must be at least 1")
+    return int(value)
+
+
+def _cache_bytes(token_cache_mb: object) -> int:
+    if isinstance(token_cache_mb, bool) or not isinstance(token_cache_mb, Real):
+        raise InvalidTypeError(
+            f"token_cache_mb is a {type(token_cache_mb).__name__}; pass a number of megabytes"
+        )
+    megabytes = float(token_cache_mb)
+    if not 0 <= megabytes < float("inf"):
+        raise InvalidArgumentError(f"token_cache_mb={megabytes}: it must be finite and at least 0")
+    return int(megabytes * 1e6)

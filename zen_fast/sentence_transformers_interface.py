@@ -200,7 +200,7 @@ def _split_pairs(inputs: Any) -> tuple[list[str], list[str], bool]:
 def _check_call(batch_size: int, device: str | None, pool: object) -> None:
     if batch_size <= 0:
         raise InvalidArgumentError(f"batch_size={batch_size}: it must be at least 1")
-    if device not in (None, "cpu"):
+    if device is not None and str(device) != "cpu":
         raise UnsupportedDeviceError(f"device={device!r}: accepted are None and 'cpu'")
     if pool is not None:
         raise InvalidArgumentError(

@@ -160,10 +160,7 @@ def _settings(
     values: dict[str, Any] = dict(tokenizer_class.special_tokens if tokenizer_class else {})
     values.update(tokenizer_config)
     if "added_tokens_decoder" in tokenizer_config:
-        added = {
-            int(index): AddedToken(**fields)
-            for index, fields in tokenizer_config["added_tokens_decoder"].items()
-        }
+        added = _saved_tokens(tokenizer_config["added_tokens_decoder"])
     else:
         special_tokens_map = folder / "special_tokens_map.json"
         if special_tokens_map.is_file():
@@ -180,6 +177,15 @@ def _settings(
         extra_special_tokens=tuple(_content(token) for token in extra),
         added_tokens=added,
     )
+
+
+def _saved_tokens(saved: Json) -> dict[int, AddedToken]:
+    try:
+        return {int(index): AddedToken(**fields) for index, fields in saved.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"tokenizer_config.json has a malformed added_tokens_decoder: {error}"
+        ) from error
 
 
 def _content(token: str | Json) -> str:
