@@ -25,7 +25,6 @@ def describe_machine() -> dict[str, Any]:
     """What a reader needs to judge the figures; the host's name is not among it."""
     return {
         "system": platform.system(),
-        "release": platform.release(),
         "architecture": platform.machine(),
         "cpu": _cpu_model(),
         "instruction_sets": _instruction_sets(),
@@ -54,7 +53,9 @@ def git_commit() -> str | None:
     commit = _git(package, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return commit + ("+changes" if _git(package, "status", "--porcelain") else "")
+    return commit + (
+        "+changes" if _git(package, "status", "--porcelain", "--untracked-files=no") else ""
+    )
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

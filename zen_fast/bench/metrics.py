@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ def percentiles(latencies_ms: Sequence[float]) -> dict[str, float]:
 def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
     """Kendall's tau-b of two score vectors; 1.0 where either ranks nothing (all tied)."""
     a, b = _pairwise_signs(first), _pairwise_signs(second)
-    norm = float(np.sqrt(np.count_nonzero(a)) * np.sqrt(np.count_nonzero(b)))
+    norm = math.sqrt(np.count_nonzero(a) * np.count_nonzero(b))
     return float((a * b).sum()) / norm if norm else 1.0
 
 

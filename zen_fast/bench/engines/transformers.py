@@ -13,6 +13,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from zen_fast.bench.engines import EngineOptions
 
 _BATCH_SIZES = (4, 8, 16, 32, 64, 128)
+_CLEARLY_SLOWER = 1.2
+"""Beyond its best size the time only grows; from this factor on, larger ones are not tried."""
 
 
 class TransformersEngine:
@@ -55,6 +57,8 @@ class TransformersEngine:
             start = time.perf_counter()
             self.logits(query, documents)
             seconds[batch_size] = time.perf_counter() - start
+            if seconds[batch_size] > _CLEARLY_SLOWER * min(seconds.values()):
+                break
         self._batch_size = min(seconds, key=lambda each: seconds[each], default=32)
 
     def settings(self) -> dict[str, Any]:
