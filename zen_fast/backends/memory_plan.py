@@ -1,4 +1,4 @@
-"""Where a recorded program's matrices live: an arena whose space is used again after a last read."""
+"""Where recorded matrices live: an arena whose space is used again after a last read."""
 
 from __future__ import annotations
 
