@@ -222,6 +222,16 @@ def test_encode_pairs_many_at_once_equals_one_by_one(folders: dict[str, Path]) -
     assert own.encode_pairs([], []) == []
 
 
+def test_encode_pairs_in_small_groups_equals_one_group(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = load(folders["roberta"]).pair_tokenizer(longest_supported=LONGEST)
+    texts = random_texts(4)
+    expected = [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])]
+    monkeypatch.setattr("zen_fast.tokenization.pair_tokenizer.GROUP_CHARACTERS", 50)
+    assert [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])] == expected
+
+
 def test_encode_pairs_from_many_threads_equals_one_thread(folders: dict[str, Path]) -> None:
     settings = load(folders["xlm-roberta"])
     own = settings.pair_tokenizer(longest_supported=LONGEST, max_length=20, cache_bytes=5_000)

@@ -55,11 +55,13 @@ class PairLayout:
 
     def pair(self, head: Run, document_ids: Int32Array) -> TokenizedPair:
         """The whole pair, for a truncated document."""
-        document_types = np.full(len(document_ids), self.document_type, dtype=np.int32)
-        return TokenizedPair(
-            np.concatenate((head.token_ids, document_ids, self.suffix.token_ids)),
-            np.concatenate((head.token_type_ids, document_types, self.suffix.token_type_ids)),
-        )
+        token_ids = np.concatenate((head.token_ids, document_ids, self.suffix.token_ids))
+        token_type_ids = np.empty_like(token_ids)
+        start, stop = len(head.token_ids), len(head.token_ids) + len(document_ids)
+        token_type_ids[:start] = head.token_type_ids
+        token_type_ids[start:stop] = self.document_type
+        token_type_ids[stop:] = self.suffix.token_type_ids
+        return TokenizedPair(token_ids, token_type_ids)
 
     def without_types(self) -> PairLayout:
         """The same layout for a model that is not told token types: all of them are 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -17,6 +17,9 @@ from zen_fast.tokenization.truncation import (
     TruncationSide,
     truncated_lengths,
 )
+
+GROUP_CHARACTERS = 1 << 20
+"""Characters encoded at once: an encoding holds some 100 bytes per token until its ids are read."""
 
 
 class PairTokenizer:
@@ -65,6 +68,7 @@ class PairTokenizer:
             )
         self._tokenizer = tokenizer
         self._max_length = max_length
+        self._room = None if max_length is None else max_length - self._layout.num_special_tokens
         self._truncation: Truncation = truncation
         self._truncation_side: TruncationSide = truncation_side
         self._cache = TokenCache(cache_bytes)
@@ -95,10 +99,9 @@ class PairTokenizer:
         for query, document in zip(queries, documents, strict=True):
             query_text, document_text = texts[query], texts[document]
             num_query, num_document = query_text.num_tokens, document_text.num_tokens
-            if self._max_length is not None:
-                room = self._max_length - self._layout.num_special_tokens
+            if self._room is not None:
                 num_query, num_document = truncated_lengths(
-                    num_query, num_document, room, self._truncation
+                    num_query, num_document, self._room, self._truncation
                 )
             head = heads.get((query, num_query))
             if head is None:
@@ -118,16 +121,14 @@ class PairTokenizer:
         return known
 
     def _encode(self, texts: list[str]) -> list[TokenizedText]:
-        sound = [text if _is_utf8(text) else _repaired(text) for text in texts]
         return [
             self._kept(encoding.ids)
-            for encoding in self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)
+            for group in _groups(texts)
+            for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False)
         ]
 
     def _kept(self, token_ids: list[int]) -> TokenizedText:
-        num_kept = len(token_ids)
-        if self._max_length is not None:
-            num_kept = min(num_kept, self._max_length - self._layout.num_special_tokens)
+        num_kept = len(token_ids) if self._room is None else min(len(token_ids), self._room)
         kept = token_ids[:num_kept]
         if self._truncation_side == "left":
             kept = token_ids[len(token_ids) - num_kept :]
@@ -137,6 +138,20 @@ class PairTokenizer:
         if self._truncation_side == "left":
             return token_ids[len(token_ids) - num_kept :]
         return token_ids[:num_kept]
+
+
+def _groups(texts: list[str]) -> Iterator[list[str]]:
+    """`texts` in order, repaired, in groups of bounded length."""
+    group: list[str] = []
+    num_characters = 0
+    for text in texts:
+        if group and num_characters + len(text) > GROUP_CHARACTERS:
+            yield group
+            group, num_characters = [], 0
+        group.append(text if _is_utf8(text) else _repaired(text))
+        num_characters += len(text)
+    if group:
+        yield group
 
 
 def _is_utf8(text: str) -> bool:
