@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from zen_fast.bench.engines import REFERENCE, EngineOptions, EngineRow
+from zen_fast.bench.engines import EngineOptions, EngineRow
 from zen_fast.bench.gate import refusal
 from zen_fast.bench.worker_process import WorkerProcess
 from zen_fast.bench.workloads import Request, Workload
@@ -35,7 +35,7 @@ class EngineMeasurement:
     cold_start_seconds: float
     """From the start of the process to the score of one first pair."""
     refusal: str | None = None
-    """Why the gate refused it; a refused engine has no latencies."""
+    """Why the gate refused it; a refused engine is not reported as timed."""
     settings: dict[str, Any] = field(default_factory=dict)
     peak_rss_bytes: int = 0
     latencies_seconds: list[float] = field(default_factory=list)
@@ -71,7 +71,9 @@ def measure(
     limits: Limits,
     progress: Progress,
 ) -> Measurement:
-    """Measure every row on the workload; the first turn's requests warm up and gate, untimed.
+    """Measure every row on the workload, the reference first.
+
+    The first turn's requests warm up and gate, untimed; what is timed is gated once more.
 
     Raises:
         EngineFailedError: an engine raised or its process died.
@@ -89,6 +91,8 @@ def measure(
         accepted = [runner for runner in runners if runner.measurement.refusal is None]
         turns = _plan(workload, limits, turn_seconds)
         timed = _time_turns(accepted, turns, limits, ceiling, progress)
+        for runner in accepted:
+            runner.gate(runner.measurement.logits, accepted[0].measurement.logits)
         for runner in runners:
             runner.describe()
         return Measurement(
@@ -135,6 +139,10 @@ class _Runner:
         self.measurement.latencies_seconds.append(seconds)
         self.measurement.logits.append(logits)
 
+    def gate(self, logits: list[list[float]], reference: list[list[float]]) -> None:
+        row = self.measurement.row
+        self.measurement.refusal = refusal(logits, reference, row.precision)
+
     def describe(self) -> None:
         described = self._worker.describe()
         self.measurement.settings = described["settings"]
@@ -153,9 +161,7 @@ def _warm_up_and_gate(
     for runner in progress.track(runners, description="warm up and check logits"):
         logits, seconds = runner.warm_up(requests)
         reference = reference or logits
-        row = runner.measurement.row
-        if row.name != REFERENCE:
-            runner.measurement.refusal = refusal(logits, reference, row.precision)
+        runner.gate(logits, reference)
         if runner.measurement.refusal is None:
             turn_seconds += seconds
     return turn_seconds

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from zen_fast.bench.flops import useful_flops
-from zen_fast.bench.gate import logit_spread, refusal
+from zen_fast.bench.gate import logit_spread
 from zen_fast.bench.measure import EngineMeasurement, Measurement
 from zen_fast.bench.metrics import (
     kendall_tau,
@@ -48,8 +48,7 @@ def summarize(
         ),
     }
     rows = [
-        _row(engine, reference, measurement.requests, totals, ceiling, judgements)
-        for engine in measurement.engines
+        _row(engine, measurement, totals, ceiling, judgements) for engine in measurement.engines
     ]
     return {
         "inputs": inputs,
@@ -60,8 +59,7 @@ def summarize(
 
 def _row(
     engine: EngineMeasurement,
-    reference: EngineMeasurement,
-    requests: Sequence[Request],
+    measurement: Measurement,
     totals: Mapping[str, float],
     ceiling_gflops: float,
     judgements: Judgements | None,
@@ -70,40 +68,42 @@ def _row(
         "engine": engine.row.name,
         "precision": engine.row.precision,
         "settings": engine.settings,
-        # The gate saw the first requests; here it sees all of them.
-        "refused": engine.refusal or refusal(engine.logits, reference.logits, engine.row.precision),
+        "refused": engine.refusal,
         "load_seconds": engine.load_seconds,
         "cold_start_seconds": engine.cold_start_seconds,
         "peak_rss_bytes": engine.peak_rss_bytes,
     }
     if row["refused"] is None:
-        row |= _speed(engine, reference, totals, ceiling_gflops)
-        row |= _agreement(engine, reference)
-        row["ndcg_at_10"] = _ndcg(judgements, requests, engine.logits)
+        row |= _speed(engine, totals, ceiling_gflops)
+        row["speedup_over"] = {
+            other.row.name: _speedup(engine, other)
+            for other in measurement.engines
+            if other.refusal is None
+        }
+        row |= _agreement(engine, measurement.engines[0])
+        row["ndcg_at_10"] = _ndcg(judgements, measurement.requests, engine.logits)
         row["latencies_ms"] = [1000 * seconds for seconds in engine.latencies_seconds]
     return row
 
 
 def _speed(
-    engine: EngineMeasurement,
-    reference: EngineMeasurement,
-    totals: Mapping[str, float],
-    ceiling_gflops: float,
+    engine: EngineMeasurement, totals: Mapping[str, float], ceiling_gflops: float
 ) -> dict[str, Any]:
     seconds = sum(engine.latencies_seconds)
     gflops = totals["gflop"] / seconds
-    ratios = [
-        theirs / ours
-        for ours, theirs in zip(engine.latencies_seconds, reference.latencies_seconds, strict=True)
-    ]
     return {
         **percentiles([1000 * each for each in engine.latencies_seconds]),
-        "speedup": median(ratios),
         "documents_per_second": totals["documents"] / seconds,
         "useful_tokens_per_second": totals["tokens"] / seconds,
         "useful_gflops": gflops,
         "share_of_ceiling": gflops / ceiling_gflops,
     }
+
+
+def _speedup(engine: EngineMeasurement, other: EngineMeasurement) -> float:
+    """How many times as fast as `other`: the median over queries, each a ratio of its own."""
+    pairs = zip(engine.latencies_seconds, other.latencies_seconds, strict=True)
+    return median(theirs / ours for ours, theirs in pairs)
 
 
 def _agreement(engine: EngineMeasurement, reference: EngineMeasurement) -> dict[str, float]:
