@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from zen_fast.bench.engines import EngineOptions, EngineRow
 from zen_fast.bench.gate import refusal
-from zen_fast.bench.worker_process import WorkerProcess
+from zen_fast.bench.worker_process import EngineFailedError, WorkerProcess
 from zen_fast.bench.workloads import Request, Workload
 
 _MIN_TURNS = 3
@@ -76,7 +76,7 @@ def measure(
     The first turn's requests warm up and gate, untimed; what is timed is gated once more.
 
     Raises:
-        EngineFailedError: an engine raised or its process died.
+        EngineFailedError: an engine raised or its process died, or the reference gives NaN.
     """
     with ExitStack() as stack:
         ceiling = _Ceiling(
@@ -88,15 +88,20 @@ def measure(
         ceiling.sample()
         warm_up = workload.requests[: workload.requests_per_turn]
         turn_seconds = _warm_up_and_gate(runners, warm_up, progress)
+        if runners[0].measurement.refusal is not None:
+            raise EngineFailedError(
+                f"{runners[0].measurement.row.name} gives logits that are not finite: there is "
+                "nothing to hold the other engines to"
+            )
         accepted = [runner for runner in runners if runner.measurement.refusal is None]
         turns = _plan(workload, limits, turn_seconds)
-        timed = _time_turns(accepted, turns, limits, ceiling, progress)
+        timed = tuple(_time_turns(accepted, turns, limits, ceiling, progress))
         for runner in accepted:
             runner.gate(runner.measurement.logits, accepted[0].measurement.logits)
         for runner in runners:
             runner.describe()
         return Measurement(
-            tuple(timed),
+            timed,
             tuple(runner.measurement for runner in runners),
             tuple(ceiling.samples),
         )

@@ -90,8 +90,8 @@ def _caption(report: Mapping[str, Any]) -> str:
 
 def _notes(report: Mapping[str, Any]) -> str:
     lines = [
-        "Latency is per query, strings to logits; “vs …” is how many times as fast, median over queries. "
-        f"Agreement is with {report['rows'][0]['engine']}.",
+        "Latency is per query, strings to logits; “vs …” is how many times as fast, median over "
+        f"queries. Agreement is with {report['rows'][0]['engine']}.",
         f"fp32 ceiling: {report['ceiling']['sgemm_gflops']:.0f} GFLOP/s, sgemm in this run.",
     ]
     first_stage = report["inputs"]["first_stage_ndcg_at_10"]
