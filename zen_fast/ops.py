@@ -29,7 +29,7 @@ class RelativeTables:
     """One layer's projected relative-position tables (DeBERTa), None for a term that is absent.
 
     The score of query i and key j gains `scale * q[i]·keys[bucket[i-j]]` and
-    `scale * k[j]·queries[bucket[i-j]]`, where `bucket[d]` is `bucket_of_distance[d + max_length - 1]`.
+    `scale * k[j]·queries[bucket[i-j]]`; `bucket[d]` is `bucket_of_distance[d + max_length - 1]`.
     """
 
     keys: Array | None
