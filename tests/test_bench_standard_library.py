@@ -76,6 +76,7 @@ def test_collection_of_this_python_is_large_enough_for_ranking() -> None:
     collection = standard_library_collection()
     assert len(collection.queries) > 500
     assert len(collection.documents) >= len(collection.queries)
+    assert max(len(each.text.split()) for each in collection.documents.values()) == 100
 
 
 @pytest.fixture(scope="module")

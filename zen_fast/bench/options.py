@@ -14,7 +14,7 @@ from zen_fast.bench.random_model import SHAPES
 from zen_fast.bench.workloads import WORKLOADS
 
 _SECONDS, _QUICK_SECONDS = 165.0, 26.0
-_CANDIDATES, _QUICK_CANDIDATES = 100, 20
+_CANDIDATES, _QUICK_CANDIDATES = 100, 10
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, metavar="S", help="time for the run (default: 165; quick: 26)"
     )
     on_what.add_argument(
-        "--quick", action="store_true", help="a look in half a minute, with 20 candidates"
+        "--quick", action="store_true", help="a look in half a minute, with 10 candidates"
     )
     on_what.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     results = parser.add_argument_group("results")

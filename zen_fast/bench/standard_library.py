@@ -20,6 +20,8 @@ _SKIPPED_FOLDERS = frozenset(
 )
 _MIN_SUMMARY_WORDS = 4
 _MIN_BODY_WORDS = 15
+_MAX_BODY_WORDS = 100
+"""Documents are passages: BM25 favours long texts, and a few manuals would fill every list."""
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -54,9 +56,9 @@ def standard_library_collection(folder: Path | None = None) -> Collection:
 
 
 def _split(docstring: str) -> tuple[str, str]:
-    """Summary and body, each with its line breaks and indentation folded to single spaces."""
+    """Summary and the beginning of the body, white space folded to single spaces."""
     summary, _, body = docstring.partition("\n\n")
-    return " ".join(summary.split()), " ".join(body.split())
+    return " ".join(summary.split()), " ".join(body.split()[:_MAX_BODY_WORDS])
 
 
 def _docstrings(root: Path) -> Iterator[tuple[str, str]]:
