@@ -16,6 +16,7 @@ import numpy as np
 from zen_fast.bench.metrics import ndcg_at_10
 from zen_fast.bm25 import Bm25Index
 from zen_fast.collection import Collection, load_collection
+from zen_fast.reranker import ZenReranker
 
 ScoreFunction = Callable[[str, list[str]], Sequence[float]]
 """Scores one query's documents, in the order given."""
@@ -74,27 +75,6 @@ def measure_reranking(
     )
 
 
-def stock_score_function(model: Path, max_length: int = 512) -> ScoreFunction:
-    """Scores of a trained folder in fp32 PyTorch, pairs cut as in training."""
-    import torch
-    from transformers import BertForSequenceClassification
-
-    from zen_fast.train.pairs import PairEncoder
-    from zen_fast.train.student import pair_logits
-    from zen_fast.train.vocabulary import load_tokenizer
-
-    encoder = PairEncoder(load_tokenizer(model / "tokenizer.json"), max_length // 2, max_length)
-    scorer = BertForSequenceClassification.from_pretrained(str(model), dtype=torch.float32)
-    scorer.train(False)
-
-    @torch.inference_mode()
-    def score(query: str, documents: list[str]) -> list[float]:
-        scores: list[float] = pair_logits(scorer, encoder.encode(query, documents), 16).tolist()
-        return scores
-
-    return score
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure a trained folder on collections; one JSON line each."""
     arguments = sys.argv[1:] if argv is None else argv
@@ -102,13 +82,14 @@ def main(argv: list[str] | None = None) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     model, data, *targets = arguments
-    score = stock_score_function(Path(model))
+    # Logits, because a sigmoid ties the best documents where it saturates.
+    score = ZenReranker.from_pretrained(Path(model), activation="identity").score
     for target in targets:
         name, _, rest = target.partition(":")
         split, _, num_queries = rest.partition(":")
         quality = measure_reranking(
             load_collection(Path(data) / name, split or "test"),
-            score,
+            lambda query, texts: score(query, texts).tolist(),
             max_queries=int(num_queries or 0),
         )
         print(json.dumps(asdict(quality) | {"split": split or "test"}), flush=True)
