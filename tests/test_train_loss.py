@@ -9,7 +9,8 @@ from zen_fast.train.calibration import fit_scale_and_bias
 from zen_fast.train.loss import graded_targets, listwise_softmax_loss, reranking_loss
 
 _SETTINGS = {
-    "temperature": 0.05,
+    "cosine_temperature": 0.05,
+    "bm25_temperature": 0.2,
     "pointwise_weight": 0.3,
     "cosine_midpoint": 0.4,
     "cosine_scale": 0.1,
@@ -38,17 +39,29 @@ def test_reranking_loss_prefers_right_level() -> None:
     grades, cosines = torch.tensor([[1, 0, 0]]), torch.tensor([[0.8, 0.1, 0.0]])
     right, shifted = torch.tensor([[3.0, -3.0, -3.0]]), torch.tensor([[9.0, 3.0, 3.0]])
     losses = [
-        reranking_loss(logits, grades, cosines, hard_weight=1.0, **_SETTINGS).item()
+        reranking_loss(logits, grades, cosines, torch.zeros(1, 3), hard_weight=1.0, **_SETTINGS)
         for logits in (right, shifted)
     ]
     assert losses[0] < losses[1]
 
 
-def test_reranking_loss_without_hard_weight_follows_teacher() -> None:
-    grades, cosines = torch.tensor([[1, 0]]), torch.tensor([[0.1, 0.7]])
+@pytest.mark.parametrize(
+    ("cosines", "bm25"), [([0.1, 0.7], [0.5, 0.5]), ([0.4, 0.4], [0.2, 1.0])], ids=["dense", "bm25"]
+)
+def test_reranking_loss_without_hard_weight_follows_both_halves_of_the_teacher(
+    cosines: list[float], bm25: list[float]
+) -> None:
+    grades = torch.tensor([[1, 0]])
     agreeing, opposing = torch.tensor([[-2.0, 2.0]]), torch.tensor([[2.0, -2.0]])
     losses = [
-        reranking_loss(logits, grades, cosines, hard_weight=0.0, **_SETTINGS).item()
+        reranking_loss(
+            logits,
+            grades,
+            torch.tensor([cosines]),
+            torch.tensor([bm25]),
+            hard_weight=0.0,
+            **_SETTINGS,
+        )
         for logits in (agreeing, opposing)
     ]
     assert losses[0] < losses[1]

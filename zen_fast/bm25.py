@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,19 @@ class Bm25Index:
             row[row_scores > 0].tolist() for row, row_scores in zip(indices, scores, strict=True)
         ]
 
-    def _tokenize(self, texts: Sequence[str]) -> bm25s.tokenization.Tokenized:
+    def scores(self, query: str, indices: Sequence[int]) -> list[float]:
+        """BM25 of `query` and each of the texts at `indices`; 0 where no word is shared."""
+        (tokens,) = self._tokenize([query], return_ids=False)
+        if not tokens:
+            return [0.0] * len(indices)
+        scores: list[float] = self._bm25.get_scores(tokens)[list(indices)].tolist()
+        return scores
+
+    def _tokenize(self, texts: Sequence[str], return_ids: bool = True) -> Any:
         return bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False
+            list(texts),
+            stopwords="en",
+            stemmer=self._stemmer,
+            return_ids=return_ids,
+            show_progress=False,
         )

@@ -30,6 +30,8 @@ class CandidateList:
     """(num_candidates) judged grade, 0 for not relevant."""
     document_keys: list[str]
     """(num_candidates) "collection/document id", by which the teacher knows the whole document."""
+    bm25: list[float]
+    """(num_candidates) BM25 of query and whole document, as a share of the list's best."""
     cosines: list[float]
     """(num_candidates) teacher's cosine of query and whole document; empty before the teacher."""
 
@@ -142,6 +144,7 @@ class ListBuilder:
                     [grades.get(key, 0) for key in keys],
                     [f"{self._name}/{key}" for key in keys],
                     [],
+                    [],
                 )
             )
         return lists
@@ -191,8 +194,14 @@ class ListBuilder:
             texts,
             [grade] + [0] * len(negatives),
             [f"{self._name}/{key}" for key in keys],
+            self._bm25_shares(query, keys),
             [],
         )
+
+    def _bm25_shares(self, query: str, keys: Sequence[str]) -> list[float]:
+        scores = self._bm25.scores(query, [self._position[key] for key in keys])
+        best = max(scores) or 1.0
+        return [round(score / best, 5) for score in scores]
 
 
 def _sample_documents(

@@ -33,25 +33,32 @@ def reranking_loss(
     logits: Tensor,
     grades: Tensor,
     cosines: Tensor,
+    bm25: Tensor,
     *,
     hard_weight: float,
-    temperature: float,
+    cosine_temperature: float,
+    bm25_temperature: float,
     pointwise_weight: float,
     cosine_midpoint: float,
     cosine_scale: float,
 ) -> Tensor:
-    """Mix the judged grades with a bi-encoder teacher's cosines, listwise and pointwise.
+    """Mix the judged grades with a hybrid teacher's opinion, listwise and pointwise.
+
+    The teacher is a bi-encoder beside BM25: the two together rank unseen domains better than either
+    does, and negatives that BM25 finds hard must not teach that shared words count against a
+    document.
 
     Args:
-        logits, grades, cosines: (num_lists, num_candidates).
+        logits, grades, cosines, bm25: (num_lists, num_candidates).
         hard_weight: share of the judged label in every target; the teacher has the rest.
-        temperature: of the teacher's softmax over cosines.
+        cosine_temperature, bm25_temperature: the teacher's softmax is over
+            cosines / cosine_temperature + bm25 / bm25_temperature.
         pointwise_weight: weight of the binary cross entropy, which fixes the absolute level that
             a softmax leaves free.
         cosine_midpoint, cosine_scale: the teacher calls a pair relevant with probability
             sigmoid((cosine - midpoint) / scale).
     """
-    soft = functional.softmax(cosines / temperature, dim=-1)
+    soft = functional.softmax(cosines / cosine_temperature + bm25 / bm25_temperature, dim=-1)
     order_target = hard_weight * graded_targets(grades) + (1.0 - hard_weight) * soft
     teacher_probability = torch.sigmoid((cosines - cosine_midpoint) / cosine_scale)
     relevant = (grades > 0).float()

@@ -54,7 +54,8 @@ class Recipe:
     max_length: int
     # loss
     hard_weight: float
-    temperature: float
+    cosine_temperature: float
+    bm25_temperature: float
     pointwise_weight: float
     cosine_midpoint: float
     cosine_scale: float
