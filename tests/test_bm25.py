@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("bm25s")
 
-from zen_fast.bm25 import Bm25Index  # noqa: E402
+from zen_fast.bm25 import Bm25Index
 
 TEXTS = [
     "Greenhouse gases warm the planet.",
