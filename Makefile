@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help bench test benchmarks lint types format native-test check clean
+.PHONY: help bench test benchmarks lint types format native-test package check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -46,7 +46,16 @@ native-test: $(VENV)/installed ## C++ tests under the address, undefined-behavio
 	  $(BIN)/ctest --test-dir $$folder --output-on-failure || exit 1; \
 	done
 
-check: test lint types native-test ## everything that CI runs
+package: ## build a wheel, install it into a fresh environment, and rerank with it
+	rm -rf build/package && mkdir -p build/package
+	$(PYTHON) -m venv build/package/venv
+	build/package/venv/bin/pip wheel --quiet --no-deps --wheel-dir build/package .
+	build/package/venv/bin/pip install --quiet --constraint constraints.txt build/package/*.whl
+	cd build/package && printf 'Sunny.\nGreenhouse gases.\n' | \
+	  venv/bin/zen-fast rerank --query 'What causes climate change?' -
+	cd build/package && venv/bin/python -c 'import zen_fast.kernels'
+
+check: test lint types native-test package ## everything that CI runs
 
 clean: ## remove builds and the virtual environment
 	rm -rf $(VENV) build dist *.egg-info zen_fast/_C*.so
