@@ -46,10 +46,12 @@ native-test: $(VENV)/installed ## C++ tests under the address, undefined-behavio
 	  $(BIN)/ctest --test-dir $$folder --output-on-failure || exit 1; \
 	done
 
-package: ## build a wheel, install it into a fresh environment, and rerank with it
+package: ## build the source archive, a wheel from it, install that into a fresh environment, and rerank with it
 	rm -rf build/package && mkdir -p build/package
 	$(PYTHON) -m venv build/package/venv
-	build/package/venv/bin/pip wheel --quiet --no-deps --wheel-dir build/package .
+	build/package/venv/bin/pip install --quiet build
+	build/package/venv/bin/python -m build --outdir build/package . >build/package/log 2>&1 || \
+	  (cat build/package/log; exit 1)
 	build/package/venv/bin/pip install --quiet --constraint constraints.txt build/package/*.whl
 	cd build/package && printf 'Sunny.\nGreenhouse gases.\n' | \
 	  venv/bin/zen-fast rerank --query 'What causes climate change?' -

@@ -23,6 +23,7 @@ class CMakeBuild(build_ext):
         build_folder.mkdir(parents=True, exist_ok=True)
         configure = [
             "cmake",
+            "--fresh",  # an older cache may name tools of a build environment that is gone
             *("-S", str(ROOT), "-B", str(build_folder), "-G", "Ninja"),
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -112,8 +113,12 @@ class RecordedProgram {
 
   void rotary(const ViewTuple& x, const ViewTuple& out, int num_heads,
               const std::vector<double>& inverse_frequencies) {
-    program_.add(zen::make_rotary(kernels(), view(x), view(out), num_heads, inverse_frequencies,
-                                  program_.max_length()));
+    auto& tables = rotary_tables_[inverse_frequencies];
+    if (!tables) {
+      tables =
+          std::make_shared<const zen::RotaryTables>(inverse_frequencies, program_.max_length());
+    }
+    program_.add(zen::make_rotary(kernels(), view(x), view(out), num_heads, tables));
   }
 
   void attention(const ViewTuple& query, const ViewTuple& key, const ViewTuple& value,
@@ -131,6 +136,8 @@ class RecordedProgram {
               "relative tables are (rows, width)");
       require(static_cast<int>(bucket_of_distance.size()) == 2 * program_.max_length() - 1,
               "bucket_of_distance covers every distance");
+      require(std::is_sorted(bucket_of_distance.begin(), bucket_of_distance.end()),
+              "buckets never decrease with the distance");
       relative.num_buckets = static_cast<int>(table->shape(0));
       for (const int32_t bucket : bucket_of_distance) {
         require(bucket >= 0 && bucket < relative.num_buckets, "buckets are rows of the tables");
@@ -206,6 +213,7 @@ class RecordedProgram {
 
   zen::Program program_;
   std::map<zen::IdKind, py::ssize_t> id_bounds_;
+  std::map<std::vector<double>, std::shared_ptr<const zen::RotaryTables>> rotary_tables_;
   std::vector<py::object> kept_alive_;
   int num_labels_ = 0;
 };

@@ -1,8 +1,8 @@
 // fp32 matrix product with a fused epilogue: c = activation(a · Bᵀ + bias) + residual.
 //
 // B is packed once into panels of kPanelWidth of its rows, k-major, so that the inner loop streams
-// it. A is read in place: one broadcast per row and step. Sums are taken in fp32 in blocks of
-// kDepthBlock, each added to the running value in C.
+// it. A is read in place: one broadcast per row and step. Blocks of kDepthBlock continue one sum
+// through C, so an element's additions come in the same order whatever tile or thread it falls to.
 #pragma once
 
 #include "kernels.h"

@@ -40,12 +40,12 @@ class Embed final : public RowwiseOp {
       : RowwiseOp(&kernels, out, out), sources_(std::move(sources)) {}
 
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
-    EmbeddingTable tables[3];
-    int num_tables = 0;
+    std::vector<EmbeddingTable> tables;
     for (const EmbeddingSource& source : sources_) {
-      tables[num_tables++] = {source.rows, source.is_half, ids(chunk, source.kind)};
+      tables.push_back({source.rows, source.is_half, ids(chunk, source.kind)});
     }
-    kernels_->embed(tables, num_tables, out_.width, memory.write(out_), first, last);
+    kernels_->embed(tables.data(), static_cast<int>(tables.size()), out_.width, memory.write(out_),
+                    first, last);
   }
 
  private:
@@ -137,26 +137,18 @@ class Gate final : public RowwiseOp {
 class Rotary final : public RowwiseOp {
  public:
   Rotary(const Kernels& kernels, View x, View out, int num_heads,
-         const std::vector<double>& inverse_frequencies, int max_length)
-      : RowwiseOp(&kernels, x, out), num_heads_(num_heads) {
-    for (int position = 0; position < max_length; ++position) {
-      for (const double inverse_frequency : inverse_frequencies) {
-        // The stock models take the product in fp32 before the cosine.
-        const float angle = static_cast<float>(position) * static_cast<float>(inverse_frequency);
-        cosines_.push_back(static_cast<float>(std::cos(static_cast<double>(angle))));
-        sines_.push_back(static_cast<float>(std::sin(static_cast<double>(angle))));
-      }
-    }
-  }
+         std::shared_ptr<const RotaryTables> tables)
+      : RowwiseOp(&kernels, x, out), num_heads_(num_heads), tables_(std::move(tables)) {}
 
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
-    kernels_->rotary(memory.read(x_), memory.write(out_), cosines_.data(), sines_.data(),
-                     chunk.row_in_sequence, num_heads_, out_.width / num_heads_, first, last);
+    kernels_->rotary(memory.read(x_), memory.write(out_), tables_->cosines.data(),
+                     tables_->sines.data(), chunk.row_in_sequence, num_heads_,
+                     out_.width / num_heads_, first, last);
   }
 
  private:
   int num_heads_;
-  std::vector<float> cosines_, sines_;  // (max_length, head_dim / 2)
+  std::shared_ptr<const RotaryTables> tables_;
 };
 
 class Attention final : public Op {
@@ -316,9 +308,20 @@ OpPtr make_gate(const Kernels& kernels, View x, View out, Activation activation,
   return std::make_unique<Gate>(kernels, x, out, activation, activate_first);
 }
 
+RotaryTables::RotaryTables(const std::vector<double>& inverse_frequencies, int max_length) {
+  for (int position = 0; position < max_length; ++position) {
+    for (const double inverse_frequency : inverse_frequencies) {
+      // The stock models take the product in fp32 before the cosine.
+      const float angle = static_cast<float>(position) * static_cast<float>(inverse_frequency);
+      cosines.push_back(std::cos(angle));
+      sines.push_back(std::sin(angle));
+    }
+  }
+}
+
 OpPtr make_rotary(const Kernels& kernels, View x, View out, int num_heads,
-                  const std::vector<double>& inverse_frequencies, int max_length) {
-  return std::make_unique<Rotary>(kernels, x, out, num_heads, inverse_frequencies, max_length);
+                  std::shared_ptr<const RotaryTables> tables) {
+  return std::make_unique<Rotary>(kernels, x, out, num_heads, std::move(tables));
 }
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,

@@ -104,8 +104,14 @@ OpPtr make_layer_norm(const Kernels& kernels, View x, View out, const float* wei
 OpPtr make_gate(const Kernels& kernels, View x, View out, Activation activation,
                 bool activate_first);
 
+// Cosines and sines of every position's angles, (max_length, head_dim / 2) each.
+struct RotaryTables {
+  RotaryTables(const std::vector<double>& inverse_frequencies, int max_length);
+  std::vector<float> cosines, sines;
+};
+
 OpPtr make_rotary(const Kernels& kernels, View x, View out, int num_heads,
-                  const std::vector<double>& inverse_frequencies, int max_length);
+                  std::shared_ptr<const RotaryTables> tables);
 
 struct RelativeTables {
   const float* keys = nullptr;     // (num_buckets, width) or null

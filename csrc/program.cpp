@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -20,7 +22,9 @@ int sequence_length(const Batch& batch, int sequence) {
 }
 
 void ensure_size(AlignedFloats& floats, size_t count) {
-  if (floats.size() < count) floats = AlignedFloats(count);
+  if (floats.size() >= count) return;
+  floats = {};  // before the new block is taken
+  floats = AlignedFloats(count);
 }
 
 // Share of the threads' time that dealing out whole chunks would use.
@@ -63,11 +67,29 @@ std::vector<SequenceRange> cut_into_chunks(const Batch& batch, int num_threads) 
   return chunks;
 }
 
+Program::Runtime::Runtime(int num_threads)
+    : process(static_cast<int>(getpid())),
+      team(num_threads),
+      workspaces(static_cast<size_t>(num_threads)) {}
+
 Program::Program(const Kernels& kernels, int num_threads, int max_length)
     : kernels_(kernels),
+      num_threads_(num_threads),
       max_length_(max_length),
-      team_(num_threads),
-      workspaces_(static_cast<size_t>(num_threads)) {}
+      runtime_(new Runtime(num_threads)) {}
+
+Program::~Program() {
+  Runtime* runtime = runtime_.load();
+  if (runtime->process == static_cast<int>(getpid())) delete runtime;
+}
+
+Program::Runtime& Program::own_runtime() {
+  Runtime* current = runtime_.load();
+  if (current->process == static_cast<int>(getpid())) return *current;
+  auto fresh = std::make_unique<Runtime>(num_threads_);
+  if (runtime_.compare_exchange_strong(current, fresh.get())) return *fresh.release();
+  return *current;  // another thread of this process was first
+}
 
 int Program::add_slot(Axis axis, int offset, int width) {
   slots_.push_back({axis, offset, row_stride(width)});
@@ -127,19 +149,18 @@ void Program::run_alone(const Chunk& chunk, Workspace& workspace) const {
   for (const OpPtr& op : ops_) op->run(chunk, memory, 0, op->num_items(chunk, memory));
 }
 
-void Program::run_together(const Chunk& chunk) {
-  const Memory shared{slots_.data(), workspaces_[0].slot_data.data(), nullptr};
+void Program::run_together(const Chunk& chunk, Runtime& runtime) const {
+  const Memory shared{slots_.data(), runtime.workspaces[0].slot_data.data(), nullptr};
   // Here rather than in the members: one that failed could not release the others' barrier.
-  for (Workspace& workspace : workspaces_) reserve_scratch(chunk, shared, workspace);
-  const int num_threads = team_.num_threads();
-  SpinBarrier barrier(num_threads);
-  team_.run(num_threads, [&](int member) {
+  for (Workspace& workspace : runtime.workspaces) reserve_scratch(chunk, shared, workspace);
+  SpinBarrier barrier(num_threads_);
+  runtime.team.run(num_threads_, [&](int member) {
     Memory memory = shared;
-    memory.scratch = workspaces_[static_cast<size_t>(member)].scratch.data();
+    memory.scratch = runtime.workspaces[static_cast<size_t>(member)].scratch.data();
     for (const OpPtr& op : ops_) {
       const int64_t num_items = op->num_items(chunk, memory);
-      const int first = static_cast<int>(num_items * member / num_threads);
-      const int last = static_cast<int>(num_items * (member + 1) / num_threads);
+      const int first = static_cast<int>(num_items * member / num_threads_);
+      const int last = static_cast<int>(num_items * (member + 1) / num_threads_);
       if (first < last) op->run(chunk, memory, first, last);
       barrier.wait();
     }
@@ -147,19 +168,19 @@ void Program::run_together(const Chunk& chunk) {
 }
 
 void Program::run(const Batch& batch, float* logits, int num_labels) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  const int num_threads = team_.num_threads();
-  const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads);
-  if (num_threads > 1 && dealing_efficiency(batch, chunks, num_threads) < kSharingEfficiency) {
+  Runtime& runtime = own_runtime();
+  std::lock_guard<std::mutex> lock(runtime.mutex);
+  const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads_);
+  if (num_threads_ > 1 && dealing_efficiency(batch, chunks, num_threads_) < kSharingEfficiency) {
     for (const SequenceRange range : cut_into_chunks(batch, 1)) {
-      run_together(prepare(batch, range, logits, num_labels, workspaces_[0]));
+      run_together(prepare(batch, range, logits, num_labels, runtime.workspaces[0]), runtime);
     }
     return;
   }
   std::atomic<size_t> next_chunk{0};
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(num_threads));
-  team_.run(std::min<int>(num_threads, static_cast<int>(chunks.size())), [&](int member) {
-    Workspace& workspace = workspaces_[static_cast<size_t>(member)];
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(num_threads_));
+  runtime.team.run(std::min<int>(num_threads_, static_cast<int>(chunks.size())), [&](int member) {
+    Workspace& workspace = runtime.workspaces[static_cast<size_t>(member)];
     try {
       for (size_t index; (index = next_chunk.fetch_add(1)) < chunks.size();) {
         run_alone(prepare(batch, chunks[index], logits, num_labels, workspace), workspace);

@@ -1,7 +1,9 @@
 // A recorded encoder: slots and ops in order, replayed depth-first over packed batches.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -31,10 +33,12 @@ class Program {
  public:
   // `max_length` bounds every sequence; the ids are bounded by the embedding tables' rows.
   Program(const Kernels& kernels, int num_threads, int max_length);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
   const Kernels& kernels() const { return kernels_; }
   int max_length() const { return max_length_; }
-  int num_threads() const { return team_.num_threads(); }
 
   // A place `offset` floats per row into the axis's arena; slots may overlap in turn, never at
   // once.
@@ -53,19 +57,30 @@ class Program {
     std::vector<int32_t> cu_seqlens, row_in_sequence;
   };
 
+  // What a run changes. A fork copies it in whatever state it is, without the threads: the child
+  // makes its own and leaves the copy alone.
+  struct Runtime {
+    explicit Runtime(int num_threads);
+    const int process;
+    std::mutex mutex;
+    ThreadTeam team;
+    std::vector<Workspace> workspaces;  // one per thread
+  };
+
+  Runtime& own_runtime();
+
   Chunk prepare(const Batch& batch, SequenceRange range, float* logits, int num_labels,
                 Workspace& workspace) const;
   void reserve_scratch(const Chunk& chunk, const Memory& memory, Workspace& workspace) const;
   void run_alone(const Chunk& chunk, Workspace& workspace) const;
-  void run_together(const Chunk& chunk);
+  void run_together(const Chunk& chunk, Runtime& runtime) const;
 
   const Kernels& kernels_;
+  const int num_threads_;
   const int max_length_;
   std::vector<Slot> slots_;
   std::vector<OpPtr> ops_;
-  ThreadTeam team_;
-  std::vector<Workspace> workspaces_;  // one per thread
-  std::mutex mutex_;
+  std::atomic<Runtime*> runtime_;
 };
 
 // Cuts a batch into chunks of whole sequences, each near the size whose activations fit the cache,

@@ -1,6 +1,6 @@
 #include "thread_team.h"
 
-#include <unistd.h>
+#include <utility>
 
 namespace zen {
 namespace {
@@ -32,26 +32,23 @@ void SpinBarrier::wait() {
   }
 }
 
-void ThreadTeam::start() {
-  const int process = static_cast<int>(getpid());
-  // After a fork the old threads exist only in the parent; their handles are left as they are.
-  if (workers_ != nullptr && owner_process_ == process) return;
-  workers_ = new Workers;
-  owner_process_ = process;
-  for (int member = 1; member < num_threads_; ++member) {
-    workers_->threads.emplace_back(&Workers::work, workers_, member);
+ThreadTeam::Workers::~Workers() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    stop = true;
   }
+  wake.notify_all();
+  for (std::thread& thread : threads) thread.join();
 }
 
-ThreadTeam::~ThreadTeam() {
-  if (workers_ == nullptr || owner_process_ != static_cast<int>(getpid())) return;
-  {
-    std::lock_guard<std::mutex> lock(workers_->mutex);
-    workers_->stop = true;
+void ThreadTeam::start() {
+  if (workers_ != nullptr) return;
+  // Kept only when complete: where the system refuses a thread, those before it are joined.
+  auto workers = std::make_unique<Workers>();
+  for (int member = 1; member < num_threads_; ++member) {
+    workers->threads.emplace_back(&Workers::work, workers.get(), member);
   }
-  workers_->wake.notify_all();
-  for (std::thread& thread : workers_->threads) thread.join();
-  delete workers_;
+  workers_ = std::move(workers);
 }
 
 void ThreadTeam::run(int num_members, const std::function<void(int)>& body) {

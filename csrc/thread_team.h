@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -24,12 +25,10 @@ class SpinBarrier {
   std::atomic<uint32_t> phase_{0};
 };
 
-// The caller is member 0; members 1.. are threads that sleep between runs and start at first use. A
-// process that was forked while holding a team gets new threads: threads do not survive a fork.
+// The caller is member 0; members 1.. are threads that sleep between runs and start at first use.
 class ThreadTeam {
  public:
   explicit ThreadTeam(int num_threads) : num_threads_(num_threads) {}
-  ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
@@ -40,7 +39,7 @@ class ThreadTeam {
   void run(int num_members, const std::function<void(int)>& body);
 
  private:
-  // What the threads share; owned apart from the team so that a forked child can leave it behind.
+  // What the threads share.
   struct Workers {
     std::mutex mutex;
     std::condition_variable wake, done;
@@ -49,14 +48,15 @@ class ThreadTeam {
     int num_members = 0, num_busy = 0;
     bool stop = false;
     std::vector<std::thread> threads;
+
+    ~Workers();
     void work(int member);
   };
 
   void start();
 
   const int num_threads_;
-  Workers* workers_ = nullptr;
-  int owner_process_ = 0;
+  std::unique_ptr<Workers> workers_;
 };
 
 }  // namespace zen

@@ -47,7 +47,8 @@ inline Vec tanh(Vec x) {
 }
 
 inline Vec gelu(Vec x) {
-  const Vec half = x * Vec::broadcast(0.5f);
+  // gelu(-6) is -6e-9; further out the rounding of erf, times x, would be all that is left.
+  const Vec half = max(Vec::broadcast(-3.0f), x * Vec::broadcast(0.5f));
   return fma(half, erf(x * Vec::broadcast(0.707106781f)), half);
 }
 

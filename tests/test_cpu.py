@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -138,19 +139,39 @@ def test_forward_from_many_threads_gives_each_caller_its_own(encoder: Encoder) -
                 np.testing.assert_array_equal(actual, logits)
 
 
-def _forward_in_child(backend: CpuBackend, answers: multiprocessing.SimpleQueue[object]) -> None:
-    answers.put(backend.forward(_batch([64] * 20)))
+def _forked_forward(backend: CpuBackend, batch: PackedBatch) -> object:
+    """What a forked child gets for `batch`; fails where it takes a minute."""
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=lambda: answers.put(backend.forward(batch)))
+    child.start()
+    child.join(timeout=60)
+    if child.exitcode is None:
+        child.kill()
+    assert child.exitcode == 0
+    return answers.get()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_forward_works_in_a_forked_child(encoder: Encoder) -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "while a thread scores"])
+def test_forward_works_in_a_forked_child(busy: bool, encoder: Encoder) -> None:
     backend = CpuBackend(encoder, num_threads=2)
-    expected = backend.forward(_batch([64] * 20))  # starts the threads that a fork leaves behind
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    child = context.Process(target=_forward_in_child, args=(backend, answers))
-    child.start()
-    child.join(timeout=60)
-    assert child.exitcode == 0
-    np.testing.assert_array_equal(answers.get(), expected)
+    batch = _batch([64] * 20)
+    expected = backend.forward(batch)  # starts the threads that a fork leaves behind
+    stop = threading.Event()
+
+    def keep_scoring() -> None:
+        while not stop.is_set():
+            backend.forward(batch)
+
+    scoring = threading.Thread(target=keep_scoring)
+    if busy:
+        scoring.start()
+    try:
+        for _ in range(5 if busy else 1):
+            np.testing.assert_array_equal(_forked_forward(backend, batch), expected)
+    finally:
+        stop.set()
+        if busy:
+            scoring.join()

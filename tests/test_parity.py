@@ -138,7 +138,10 @@ def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: 
         order = rng.permutation(len(oracle.pairs))
         batched = _run(backend, oracle, order)
         assert (np.abs(batched - oracle.logits[order]) <= PARITY_PER_SPREAD * oracle.spread).all()
-        assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
+        if backend.name == "cpu":
+            np.testing.assert_array_equal(batched, alone[order])
+        else:  # BLAS orders its sums by the shapes that it is given
+            assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
 
 
 def test_logits_equal_stock_on_pretrained_weights(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from zen_fast.tokenization import TokenCache, TokenizedText
 
@@ -70,3 +72,15 @@ def test_cache_from_many_threads_keeps_its_books() -> None:
     statistics = cache.statistics()
     assert statistics.hits + statistics.misses == 8 * 500
     assert 0 < statistics.used_bytes <= 8_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_cache_works_in_a_child_forked_while_it_was_locked() -> None:
+    cache = TokenCache(8_000)
+    with cache._lock:
+        child = os.fork()
+        if child == 0:
+            cache.put([("a", tokenized(1))])
+            os._exit(0 if set(cache.get("ab")) == {"a"} else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -234,6 +234,7 @@ void test_special_values(const Kernels& kernels) {
     x[0] = nan;
     x[1] = infinity;
     x[2] = 1e30f;
+    x[3] = -1e30f;
     std::vector<float> out = poisoned(width);
     kernels.gate({x.data(), 2 * width}, {out.data(), width}, width, activation, true, 0, 1);
     const std::string what =
@@ -243,6 +244,8 @@ void test_special_values(const Kernels& kernels) {
     check(out[1] == limit, what + ": limit at infinity");
     const float large = activation == Activation::kTanh ? 1.0f : 1e30f;
     check(std::abs(out[2] / large - 1.0f) < 1e-6f, what + ": large values");
+    const float lowest = activation == Activation::kTanh ? -1.0f : 0.0f;
+    check(std::abs(out[3] - lowest) < 1e-5f, what + ": large negative values");
   }
 }
 

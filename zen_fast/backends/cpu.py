@@ -16,12 +16,16 @@ from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.errors import InvalidArgumentError, UnsupportedDeviceError
 from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.processors import usable_cores
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Linear, Norm
 
 Axis = Literal["tokens", "sequences"]
 
 ISA_VARIABLE = "ZEN_FAST_CPU_ISA"
+
+MAX_THREADS = 1024
+"""More than any machine's cores: beyond it the number is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -167,12 +171,13 @@ def lower(instructions: Sequence[Instruction], program: _C.Program) -> None:
         for matrix in instruction.inputs.values()
     }
     plans: dict[Axis, MemoryPlan] = {"tokens": MemoryPlan(), "sequences": MemoryPlan()}
+    whole = {instruction.output for instruction in instructions}  # not views of some columns
     slots: dict[int, int] = {}  # buffer → slot
     offsets: dict[int, int] = {}  # buffer → offset of its slot, while it lives
 
     def place(instruction: Instruction, output: Matrix, index: int) -> None:
         source = instruction.inputs.get("x")
-        if instruction.in_place and source is not None and last_read[source.buffer] == index:
+        if instruction.in_place and source in whole and last_read[source.buffer] == index:
             slots[output.buffer] = slots[source.buffer]
             offsets[output.buffer] = offsets.pop(source.buffer)
             return
@@ -222,13 +227,6 @@ def _checked_isa(isa: str, origin: str) -> str:
     return isa
 
 
-def usable_cores() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class CpuBackend:
     """An encoder on this machine's processor; needs neither torch nor transformers."""
 
@@ -242,9 +240,10 @@ class CpuBackend:
         `isa` is one of `available_isas()`; by default the fastest, or what ZEN_FAST_CPU_ISA says.
         """
         self.num_threads = usable_cores() if num_threads is None else num_threads
-        if self.num_threads < 1:
+        if not 1 <= self.num_threads <= MAX_THREADS:
             raise InvalidArgumentError(
-                f"num_threads is {num_threads}; give at least 1, or None for every usable core"
+                f"num_threads is {num_threads}; give 1 to {MAX_THREADS}, "
+                "or None for every usable core"
             )
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)

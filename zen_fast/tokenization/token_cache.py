@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ class TokenCache:
         self._lock = threading.Lock()
         self._used_bytes = 0
         self._hits = self._misses = self._evictions = 0
+        _living_caches.add(self)
 
     def get(self, texts: Iterable[str]) -> dict[str, TokenizedText]:
         """Those of `texts` that are known."""
@@ -92,6 +95,24 @@ class TokenCache:
                 used_bytes=self._used_bytes,
                 capacity_bytes=self._capacity_bytes,
             )
+
+    def _start_anew(self) -> None:
+        """Forget everything, the lock included: a fork may have cut a put() in two."""
+        self._lock = threading.Lock()
+        self._entries = OrderedDict()
+        self._used_bytes = 0
+
+
+_living_caches: weakref.WeakSet[TokenCache] = weakref.WeakSet()
+
+
+def _start_caches_anew() -> None:
+    for cache in list(_living_caches):
+        cache._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_caches_anew)
 
 
 def _size_bytes(text: str, entry: TokenizedText) -> int:
