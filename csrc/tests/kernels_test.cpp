@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -225,6 +226,84 @@ void test_half_embedding(const Kernels& kernels) {
   check_close(out, expected, 0.0, std::string(kernels.isa) + " embed fp16");
 }
 
+void test_embed(const Kernels& kernels, int width) {
+  const int32_t tokens[] = {2, 0, 1}, positions[] = {0, 1, 2};
+  const std::vector<float> token_rows = random_floats(3 * static_cast<size_t>(width), 1);
+  const std::vector<float> position_rows = random_floats(3 * static_cast<size_t>(width), 2);
+  const EmbeddingTable tables[] = {{token_rows.data(), false, tokens},
+                                   {position_rows.data(), false, positions}};
+  std::vector<float> out = poisoned(3 * static_cast<size_t>(width));
+  kernels.embed(tables, 2, width, {out.data(), width}, 0, 3);
+  std::vector<double> expected;
+  for (int row = 0; row < 3; ++row) {
+    for (int i = 0; i < width; ++i) {
+      expected.push_back(
+          static_cast<double>(token_rows[static_cast<size_t>(tokens[row] * width + i)]) +
+          position_rows[static_cast<size_t>(row * width + i)]);
+    }
+  }
+  check_close(out, expected, 1e-6, std::string(kernels.isa) + " embed " + std::to_string(width));
+}
+
+void test_gate(const Kernels& kernels, int width, bool activate_first) {
+  const int rows = 3;
+  const std::vector<float> x = random_floats(static_cast<size_t>(rows) * 2 * width, 1);
+  std::vector<float> out = poisoned(static_cast<size_t>(rows) * width);
+  kernels.gate({x.data(), 2 * width}, {out.data(), width}, width, Activation::kSilu, activate_first,
+               0, rows);
+  std::vector<double> expected;
+  for (int row = 0; row < rows; ++row) {
+    for (int i = 0; i < width; ++i) {
+      double first = x[static_cast<size_t>(row * 2 * width + i)];
+      double second = x[static_cast<size_t>(row * 2 * width + width + i)];
+      if (!activate_first) std::swap(first, second);
+      expected.push_back(activated(first, Activation::kSilu) * second);
+    }
+  }
+  check_close(out, expected, 1e-5, std::string(kernels.isa) + " gate " + std::to_string(width));
+}
+
+void test_rotary(const Kernels& kernels, int num_heads, int head_dim) {
+  const int width = num_heads * head_dim, half = head_dim / 2;
+  const int32_t positions[] = {2, 0, 1};
+  const std::vector<float> x = random_floats(3 * static_cast<size_t>(width), 1);
+  const RotaryTables tables(std::vector<double>(static_cast<size_t>(half), 0.7), 3);
+  std::vector<float> out = poisoned(x.size());
+  kernels.rotary({x.data(), width}, {out.data(), width}, tables.cosines.data(), tables.sines.data(),
+                 positions, num_heads, head_dim, 0, 3);
+  std::vector<double> expected(x.size());
+  for (int row = 0; row < 3; ++row) {
+    const double cosine = std::cos(0.7 * positions[row]), sine = std::sin(0.7 * positions[row]);
+    for (int head = 0; head < num_heads; ++head) {
+      for (int i = 0; i < half; ++i) {
+        const size_t low = static_cast<size_t>(row * width + head * head_dim + i);
+        const size_t high = low + static_cast<size_t>(half);
+        expected[low] = x[low] * cosine - x[high] * sine;
+        expected[high] = x[high] * cosine + x[low] * sine;
+      }
+    }
+  }
+  check_close(out, expected, 1e-5,
+              std::string(kernels.isa) + " rotary " + std::to_string(head_dim));
+}
+
+void test_mean_pool(const Kernels& kernels, int width) {
+  const int32_t cu_seqlens[] = {0, 1, 5};
+  const std::vector<float> x = random_floats(5 * static_cast<size_t>(width), 1);
+  std::vector<float> out = poisoned(2 * static_cast<size_t>(width));
+  kernels.mean_pool({x.data(), width}, {out.data(), width}, cu_seqlens, width, 0, 2);
+  std::vector<double> expected(out.size(), 0.0);
+  for (int row = 0; row < 5; ++row) {
+    const int sequence = row < 1 ? 0 : 1;
+    for (int i = 0; i < width; ++i) {
+      expected[static_cast<size_t>(sequence * width + i)] +=
+          x[static_cast<size_t>(row * width + i)] / (sequence == 0 ? 1.0 : 4.0);
+    }
+  }
+  check_close(out, expected, 1e-6,
+              std::string(kernels.isa) + " mean_pool " + std::to_string(width));
+}
+
 void test_special_values(const Kernels& kernels) {
   const int width = 19;
   const float nan = std::nanf(""), infinity = INFINITY;
@@ -272,7 +351,14 @@ void test_kernels(const Kernels& kernels) {
   // Long enough for several query blocks of several sizes.
   test_attention(kernels, {{1000, 680}, 1, 8, -1, false, false});
   test_attention(kernels, {{1000, 680}, 1, 8, 64, false, false});
-  for (const int width : {1, 7, 48, 61, 384}) test_layer_norm(kernels, width);
+  for (const int width : {1, 7, 48, 61, 384}) {
+    test_layer_norm(kernels, width);
+    test_embed(kernels, width);
+    test_gate(kernels, width, true);
+    test_gate(kernels, width, false);
+    test_mean_pool(kernels, width);
+  }
+  for (const int head_dim : {2, 10, 16, 42}) test_rotary(kernels, 3, head_dim);
   test_half_embedding(kernels);
   test_special_values(kernels);
 }
