@@ -60,6 +60,15 @@ def test_activation_from_unknown_torch_module_runs_it() -> None:
     np.testing.assert_array_equal(activation_from(module)(LOGITS), expected)
 
 
+def test_activation_from_softmax_keeps_its_dimension() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (7, 5)).astype(np.float32)
+    for dim in (None, 1, -1):
+        assert activation_from(torch.nn.Softmax(dim)) is ACTIVATIONS["softmax"]
+    assert activation_from(torch.nn.Softmax) is ACTIVATIONS["softmax"]
+    expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
+    np.testing.assert_array_equal(activation_from(torch.nn.Softmax(dim=0))(logits), expected)
+
+
 def test_activation_that_changes_the_shape_raises() -> None:
     with pytest.raises(InvalidArgumentError, match="shape"):
         activation_from(lambda logits: logits.sum(axis=1))(LOGITS)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_rerankers import MAX_LENGTH, save_reranker
+from tiny_tokenizers import SENTENCES, rewrite_settings
 
 from zen_fast.bench.__main__ import main
+from zen_fast.bench.engines import EngineOptions
+from zen_fast.bench.engines.transformers import TransformersEngine
+from zen_fast.bench.engines.zen import ZenEngine
+from zen_fast.bench.models import open_model
+from zen_fast.bench.table import ReportConsole
+from zen_fast.bench.worker_process import EngineFailedError
 
 WRONG_ENGINE = """
 class Wrong:
@@ -130,6 +139,7 @@ def test_bench_succeeds_on_single_pairs_without_judgements(
     [
         (("--engines", "faster"), "unknown engine 'faster'"),
         (("--precision", "fp31"), "unknown precision 'fp31'; accepted: fp32"),
+        (("--precision", "int8"), "unknown precision 'int8'; accepted: fp32"),
         (("--data", "no-such-folder"), "no judgements at no-such-folder"),
         (("--json", "no-such-folder/report.json"), "there is no folder no-such-folder"),
     ],
@@ -137,7 +147,7 @@ def test_bench_succeeds_on_single_pairs_without_judgements(
 def test_bench_names_a_wrong_argument(
     arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*QUICK, *arguments]) == 1
+    assert main([*QUICK, *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -150,5 +160,50 @@ def test_bench_names_the_extra_where_a_dependency_is_missing(
         "find_spec",
         lambda name, *rest: None if name == "ir_measures" else find_spec(name, *rest),
     )
-    assert main([]) == 1
+    assert main([]) == 2
     assert "ir_measures: pip install zen-fast[bench]" in capsys.readouterr().err
+
+
+def test_bench_engine_that_fails_is_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise EngineFailedError("the process of zen died; its last words:\nout of memory")
+
+    monkeypatch.setattr("zen_fast.bench.run.run", fail)
+    assert main([]) == 1
+    assert capsys.readouterr().err.endswith("last words:\nout of memory\n")
+
+
+class _ClosedPipe(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_report_console_leaves_a_broken_pipe_to_the_caller() -> None:
+    with pytest.raises(BrokenPipeError):
+        ReportConsole(file=_ClosedPipe()).print("figures")
+
+
+def test_open_model_ends_pairs_where_sentence_transformers_does(tmp_path: Path) -> None:
+    folder = save_reranker(tmp_path)
+    assert open_model(folder, "tiny").pair_tokenizer.max_length == MAX_LENGTH
+    (folder / "modules.json").write_text('[{"path": "", "type": "a.Transformer"}]')
+    settings = folder / "config_sentence_transformers.json"
+    settings.write_text('{"model_type": "CrossEncoder"}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
+    model = open_model(folder, "tiny")
+    assert model.pair_tokenizer.max_length == 12
+    assert model.pair_lengths(SENTENCES[0], [" ".join(SENTENCES)]) == [12]
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_transformers_engine_truncates_as_zen_does(kind: str, tmp_path: Path) -> None:
+    folder = save_reranker(tmp_path, kind)
+    rewrite_settings(folder, model_max_length=10**30)
+    max_length = open_model(folder, kind).pair_tokenizer.max_length
+    assert max_length == MAX_LENGTH
+    options = EngineOptions(str(folder), 1, "cpu", "fp32", max_length)
+    documents = [" ".join(SENTENCES * 4), SENTENCES[1]]
+    expected = TransformersEngine(options).logits(SENTENCES[0], documents)
+    assert ZenEngine(options).logits(SENTENCES[0], documents) == pytest.approx(expected, abs=1e-4)

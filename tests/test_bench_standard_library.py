@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from zen_fast.bench.random_model import SHAPES, write_random_model
 from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.workloads import cut_text, ranking
-from zen_fast.collection import Collection, Document
+from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.errors import InvalidArgumentError
 
 SOURCE = '''
@@ -82,9 +82,9 @@ def test_collection_of_this_python_is_large_enough_for_ranking() -> None:
 @pytest.fixture(scope="module")
 def fruit() -> Collection:
     documents = {
-        "apple": Document("", "an apple falls from the old tree"),
-        "pear": Document("", "the pear was eaten by a wasp in autumn"),
-        "plum": Document("Plums", "dried in the sun, they keep until the spring"),
+        "apple": CollectionDocument("", "an apple falls from the old tree"),
+        "pear": CollectionDocument("", "the pear was eaten by a wasp in autumn"),
+        "plum": CollectionDocument("Plums", "dried in the sun, they keep until the spring"),
     }
     queries = {"q1": "falling apple", "q2": "wasps eat a pear"}
     return Collection("fruit", documents, queries, {"q1": {"apple": 1}, "q2": {"pear": 1}})
@@ -118,7 +118,7 @@ def test_cut_text_gives_documents_of_the_length_asked_for(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     words = [f"word{index % 50}" for index in range(3000)]
-    text = Collection("words", {"d": Document("", " ".join(words))}, {"q": "word1"}, {})
+    text = Collection("words", {"d": CollectionDocument("", " ".join(words))}, {"q": "word1"}, {})
     workload = cut_text("short", text, tokenizer, 3, 40, random.Random(0))
     lengths = [
         len(tokenizer.encode(document, add_special_tokens=False).ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zen_fast.bm25 import Bm25Index
-from zen_fast.collection import CollectionError, Document, load_collection
+from zen_fast.collection import CollectionDocument, CollectionError, load_collection
 
 CORPUS = '{"_id": "d1", "title": "Wings", "text": "lift and drag"}\n{"_id": "d2", "text": "heat"}\n'
 QUERIES = '{"_id": "q1", "text": "what is lift"}\n{"_id": "q2", "text": "not judged"}\n'
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
 def test_load_collection_keeps_what_is_judged_and_there(folder: Path) -> None:
     collection = load_collection(folder, "test")
     assert collection.documents == {
-        "d1": Document("Wings", "lift and drag"),
-        "d2": Document("", "heat"),
+        "d1": CollectionDocument("Wings", "lift and drag"),
+        "d2": CollectionDocument("", "heat"),
     }
     assert collection.documents["d1"].full == "Wings lift and drag"
     assert collection.documents["d2"].full == "heat"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from zen_fast import progress
@@ -50,6 +52,17 @@ def test_progress_show_decides(
     monkeypatch.setattr(progress, "SHOW_AFTER_SECONDS", -1.0)
     run_through(ProgressBar(4, show=False))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("stderr", [None, object()], ids=["none", "without isatty"])
+def test_progress_without_a_proper_stderr_shows_nothing(
+    stderr: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SHOW_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    run_through(ProgressBar(4, show=None))
+    if stderr is None:
+        run_through(ProgressBar(4, show=True))
 
 
 def test_progress_nothing_to_do_shows_nothing_of_its_own(

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 from tiny_rerankers import MAX_LENGTH, save_reranker
 from tiny_tokenizers import ODD_TEXTS, SENTENCES, rewrite_settings
@@ -19,6 +21,7 @@ from zen_fast import (
     CheckpointError,
     InvalidArgumentError,
     InvalidTypeError,
+    MissingDependencyError,
     ModelNotFoundError,
     RankedDocument,
     UnsupportedDeviceError,
@@ -261,6 +264,10 @@ def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
         ({"device": "cuda"}, UnsupportedDeviceError, "GPUs are not in this release"),
         ({"device": "cuda:1"}, UnsupportedDeviceError, "GPUs are not in this release"),
         ({"device": "tpu"}, UnsupportedDeviceError, "accepted are 'auto', 'cpu'"),
+        ({"device": None}, InvalidTypeError, "device is a NoneType; pass one of 'auto', 'cpu'"),
+        ({"device": torch.device("cpu")}, InvalidTypeError, "device is a device; pass one of"),
+        ({"precision": torch.float32}, InvalidTypeError, "precision is a dtype; pass one of"),
+        ({"backend": 1}, InvalidTypeError, "backend is a int; pass one of 'auto', 'cpu'"),
         ({"precision": "int4"}, UnsupportedDeviceError, "accepted are 'auto', 'fp32'"),
         ({"backend": "onnx"}, InvalidArgumentError, "'auto', 'cpu', 'reference'"),
         ({"backend": "reference", "num_threads": 2}, InvalidArgumentError, "set_num_threads"),
@@ -281,12 +288,23 @@ def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
         ZenReranker.from_pretrained(folder, max_lenght=3)  # type: ignore[call-arg]
     with pytest.raises(ModelNotFoundError):
         ZenReranker.from_pretrained(folder / "nothing")
+    for model in (None, 7):
+        with pytest.raises(InvalidTypeError, match=r"model is a .*; give a local folder, a hub id"):
+            ZenReranker.from_pretrained(model)  # type: ignore[arg-type]
 
 
 def test_from_pretrained_without_tokenizer_raises(tmp_path: Path) -> None:
     (save_reranker(tmp_path) / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"tokenizer\.json is missing"):
         ZenReranker.from_pretrained(tmp_path)
+
+
+def test_reference_without_torch_names_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zen_fast.backends.reference", None)
+    with pytest.raises(MissingDependencyError, match="pip install torch"):
+        ZenReranker.from_pretrained(folder, backend="reference")
 
 
 def test_from_pretrained_types_beyond_the_table_raise(tmp_path: Path) -> None:

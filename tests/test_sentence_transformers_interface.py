@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from tiny_tokenizers import ODD_TEXTS, SENTENCES
 from tolerances import PARITY_PER_SPREAD
 
 from zen_fast import (
+    CheckpointError,
     InvalidArgumentError,
     InvalidTypeError,
+    MissingDependencyError,
     UnsupportedDeviceError,
     UnsupportedModelError,
     ZenReranker,
@@ -198,6 +202,17 @@ def test_wrong_calls_raise(one_label: tuple[CrossEncoder, ZenReranker]) -> None:
             call()
 
 
+def test_tensors_without_torch_raise_before_anything_is_scored(
+    one_label: tuple[CrossEncoder, ZenReranker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = one_label[1]
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(own._engine, "logits", None)
+    for options in ({"convert_to_tensor": True}, {"convert_to_numpy": False}):
+        with pytest.raises(MissingDependencyError, match="pip install torch"):
+            own.predict(PAIRS, **options)
+
+
 def test_saved_prompts_equal_stock(tmp_path: Path) -> None:
     plain = save_reranker(tmp_path / "plain")
     stock = CrossEncoder(
@@ -214,6 +229,26 @@ def test_saved_prompts_equal_stock(tmp_path: Path) -> None:
     best = own.rank(QUERY, list(SENTENCES))[0]["corpus_id"]
     assert own.rerank(QUERY, SENTENCES)[0].index == best
     assert own.batch_rerank([QUERY], [SENTENCES])[0][0].index == best
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "config_sentence_transformers.json",
+            {"model_type": "CrossEncoder", "prompts": {"web": "w: "}, "default_prompt_name": "x"},
+            "default_prompt_name='x'; its prompts are 'web'",
+        ),
+        ("modules.json", {"0": "Transformer"}, "holds no JSON list of objects"),
+        ("sentence_bert_config.json", [], "holds no JSON object"),
+    ],
+)
+def test_malformed_settings_raise(name: str, content: Any, message: str, tmp_path: Path) -> None:
+    plain = save_reranker(tmp_path / "plain")
+    CrossEncoder(str(plain), device="cpu").save_pretrained(str(tmp_path / "saved"))
+    (tmp_path / "saved" / name).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=message):
+        ZenReranker.from_pretrained(tmp_path / "saved")
 
 
 def test_saved_modules_beyond_the_transformer_raise(tmp_path: Path) -> None:

@@ -272,6 +272,22 @@ def test_malformed_added_tokens_raise(tmp_path: Path) -> None:
             load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"special_tokens_map\.json is no JSON"),
+        ('["[CLS]"]', r"special_tokens_map\.json holds no JSON object"),
+        ('{"cls_token": {"lstrip": false}}', "cls_token={'lstrip': False}"),
+        ('{"additional_special_tokens": [7]}', "extra_special_tokens=7"),
+    ],
+)
+def test_malformed_special_tokens_map_raises(content: str, message: str, tmp_path: Path) -> None:
+    (save_bert(tmp_path) / "tokenizer_config.json").unlink()
+    (tmp_path / "special_tokens_map.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        load(tmp_path)
+
+
 def test_bad_truncation_side_raises(tmp_path: Path) -> None:
     rewrite_settings(save_bert(tmp_path), truncation_side="middle")
     with pytest.raises(UnsupportedModelError, match="truncation_side='middle'"):

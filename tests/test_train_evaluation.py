@@ -2,14 +2,16 @@
 
 import pytest
 
-from zen_fast.collection import Collection, Document
+from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.train.evaluation import measure_reranking
 
 
 @pytest.fixture
 def collection() -> Collection:
-    documents = {f"d{index}": Document("", f"lake lake {'deep ' * index}") for index in range(4)}
-    documents["far"] = Document("", "nothing shared")
+    documents = {
+        f"d{index}": CollectionDocument("", f"lake lake {'deep ' * index}") for index in range(4)
+    }
+    documents["far"] = CollectionDocument("", "nothing shared")
     return Collection(
         "toy",
         documents,

@@ -1,11 +1,13 @@
 """Candidate lists made from a collection."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from zen_fast.collection import Collection, Document
+from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.train.errors import TrainingDataError
 from zen_fast.train.examples import CandidateList, ListBuilder, read_lists, write_lists
 from zen_fast.train.recipe import Recipe, Source, load_recipe
 
@@ -21,7 +23,7 @@ def recipe() -> Recipe:
 @pytest.fixture
 def collection() -> Collection:
     documents = {
-        f"d{index}": Document(
+        f"d{index}": CollectionDocument(
             f"{_TOPICS[index % 4]} {index // 8}",
             f"The {_TOPICS[index % 4]} number {index} is described here in plain words. "
             f"It was found by team {index} in the year {1900 + index}. "
@@ -76,6 +78,29 @@ def test_dev_lists_are_held_out_and_contain_their_answer(
     for item in dev:
         assert max(item.grades) == 1
         assert item.document_keys[item.grades.index(1)] not in answers
+
+
+def test_lists_of_a_collection_too_small_raise(collection: Collection, recipe: Recipe) -> None:
+    few = {f"d{index}": collection.documents[f"d{index}"] for index in range(recipe.num_candidates)}
+    exactly_enough = dataclasses.replace(collection, documents=few)
+    assert len(_builder(exactly_enough, recipe).question_lists()) == 3
+    del few[f"d{recipe.num_candidates - 1}"]
+    builder = _builder(dataclasses.replace(collection, documents=few), recipe)
+    for build in (builder.question_lists, builder.cloze_lists):
+        with pytest.raises(TrainingDataError, match=r"'toy' has 6 .*num_candidates=8 needs 7"):
+            build()
+
+
+def test_dev_lists_keep_every_answer_where_there_are_more_than_candidates(
+    collection: Collection, recipe: Recipe
+) -> None:
+    grades = {f"d{index}": 1 for index in range(20)}
+    many = dataclasses.replace(collection, judgements=dict.fromkeys(collection.queries, grades))
+    builder = _builder(many, dataclasses.replace(recipe, dev_candidates=4))
+    for item in builder.dev_lists():
+        answers = [key for key, grade in zip(item.document_keys, item.grades, strict=True) if grade]
+        assert len(answers) == 20
+        assert len(set(item.document_keys)) == len(item.document_keys)
 
 
 def test_list_builder_same_seed_same_lists(collection: Collection, recipe: Recipe) -> None:

@@ -214,6 +214,9 @@ def test_prepare_other_recipe_in_same_folder_raises(
         prepare(other, data, base, tmp_path)
 
 
+SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloze": 1}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -221,6 +224,10 @@ def test_prepare_other_recipe_in_same_folder_raises(
         ({"num_candidates": 2}, "num_candidates"),
         ({"warmup_steps": 9999}, "warmup_steps"),
         ({"sources": []}, "sources"),
+        (
+            {"sources": [{**SOURCE, "num_dev_queries": 0}, SOURCE]},
+            r"hold out num_dev_queries > 0",
+        ),
         ({"unheard_of": 1}, "unheard_of"),
     ],
 )

@@ -94,7 +94,8 @@ def activation_from(value: object, argument: str = "activation") -> ScoreActivat
     kind = value if isinstance(value, type) else type(value)
     if kind.__module__.startswith("torch.nn.modules"):
         known = ACTIVATIONS.get(kind.__name__.lower())
-        if known is not None:
+        # A softmax over the pairs, dim=0, is another function than one over each pair's labels.
+        if known is not None and getattr(value, "dim", None) in (None, 1, -1):
             return known
     if _is_torch_module(kind):
         return _run_by_torch(value() if isinstance(value, type) else value, kind.__name__)

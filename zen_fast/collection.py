@@ -19,7 +19,7 @@ class CollectionError(ZenError):
 
 
 @dataclass(frozen=True)
-class Document:
+class CollectionDocument:
     """One document; `full` is what a reranker reads: title, a space, text."""
 
     title: str
@@ -35,7 +35,7 @@ class Collection:
     """Documents, the queries of one split, and that split's judgements by query id."""
 
     name: str
-    documents: dict[str, Document]
+    documents: dict[str, CollectionDocument]
     queries: dict[str, str]
     judgements: dict[str, dict[str, int]]
     """Query id → document id → grade; above 0 is relevant."""
@@ -61,7 +61,7 @@ def load_collection(folder: Path, split: str = "test") -> Collection:
     """
     judgements = _read_judgements(folder / "qrels" / f"{split}.tsv")
     documents = {
-        str(row["_id"]): Document(row.get("title") or "", row["text"])
+        str(row["_id"]): CollectionDocument(row.get("title") or "", row["text"])
         for row in _read_jsonl(folder, "corpus")
     }
     queries = {

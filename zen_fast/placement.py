@@ -9,6 +9,7 @@ from zen_fast.backends import Backend
 from zen_fast.encoder import Encoder
 from zen_fast.errors import (
     InvalidArgumentError,
+    InvalidTypeError,
     MissingDependencyError,
     UnsupportedDeviceError,
 )
@@ -33,8 +34,12 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
 
     Raises:
         InvalidArgumentError: a name that is not known, or an option that the backend does not have.
+        InvalidTypeError: something that is no name.
         UnsupportedDeviceError: the device or precision cannot be had here.
     """
+    _require_text("backend", backend, BACKENDS)
+    _require_text("device", device, DEVICES)
+    _require_text("precision", precision, PRECISIONS)
     _check_device(device)
     if precision not in PRECISIONS:
         raise UnsupportedDeviceError(
@@ -75,9 +80,16 @@ def _make_reference(encoder: Encoder) -> tuple[Backend, int]:
         from zen_fast.backends.reference import ReferenceBackend
     except ImportError as error:
         raise MissingDependencyError(
-            "backend='reference' needs PyTorch: pip install 'zen-fast[gpu]'"
+            "backend='reference' needs PyTorch: pip install torch"
         ) from error
     return ReferenceBackend(encoder), REFERENCE_TOKENS
+
+
+def _require_text(name: str, value: object, accepted: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise InvalidTypeError(
+            f"{name} is a {type(value).__name__}; pass one of {_listed(accepted)}"
+        )
 
 
 def _check_device(device: str) -> None:

@@ -50,6 +50,8 @@ class ProgressBar:
             self._bar = tqdm.tqdm(total=self._total, initial=self._done, unit="pair")
 
     def _is_due(self) -> bool:
+        if sys.stderr is None:
+            return False
         if self._show is not None:
             return self._show
         long = time.monotonic() - self._started > SHOW_AFTER_SECONDS and self._done < self._total
@@ -57,5 +59,6 @@ class ProgressBar:
 
 
 def is_terminal() -> bool:
-    """Whether someone is watching stderr."""
-    return sys.stderr.isatty()
+    """Whether someone is watching stderr, which windowed programs and notebooks may lack."""
+    isatty = getattr(sys.stderr, "isatty", None)
+    return isatty is not None and bool(isatty())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -27,8 +26,6 @@ from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import TokenCacheStatistics, Truncation
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
 
@@ -107,8 +104,8 @@ class ZenReranker(SentenceTransformersInterface):
             checkpoint.folder, checkpoint.config, checkpoint.tokenizer_config
         )
         settings = read_settings(checkpoint.folder)
-        if max_length is None and settings.max_length is not None:
-            max_length = min(settings.max_length, spec.max_length)
+        if max_length is None:
+            max_length = settings.pair_length(spec.max_length)
         tokenizer = stock.pair_tokenizer(
             longest_supported=spec.max_length,
             max_length=max_length,

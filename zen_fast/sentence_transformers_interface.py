@@ -11,7 +11,12 @@ import numpy as np
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, softmax
 from zen_fast.documents import as_list, document_text, query_text
-from zen_fast.errors import InvalidArgumentError, InvalidTypeError, UnsupportedDeviceError
+from zen_fast.errors import (
+    InvalidArgumentError,
+    InvalidTypeError,
+    MissingDependencyError,
+    UnsupportedDeviceError,
+)
 from zen_fast.ranking import ranking
 
 if TYPE_CHECKING:
@@ -70,6 +75,7 @@ class SentenceTransformersInterface:
         Raises:
             InvalidArgumentError: an argument has a value that is not accepted.
             InvalidTypeError: something in `inputs` is not a pair of texts.
+            MissingDependencyError: tensors are asked for and torch is not installed.
         """
         inputs = _renamed("predict", "sentences", sentences, "inputs", inputs)
         activation_fn = _renamed(
@@ -77,15 +83,16 @@ class SentenceTransformersInterface:
         )
         _warn_if_dropped("predict", num_workers=num_workers)
         _check_call(batch_size, device, pool)
+        torch = _torch() if convert_to_tensor or not convert_to_numpy else None
         prompt = self._resolved_prompt(prompt, prompt_name)
         queries, documents, is_single = _split_pairs(inputs)
         queries = [prompt + query for query in queries]
         _, scores = self._activated(queries, documents, activation_fn, show_progress_bar)
         if apply_softmax and scores.ndim > 1:
             scores = softmax(scores)
-        if not convert_to_tensor and convert_to_numpy:
+        if torch is None:
             return scores[0] if is_single else scores
-        tensor = importlib.import_module("torch").from_numpy(scores)
+        tensor = torch.from_numpy(scores)
         if is_single:
             return tensor[0]
         return tensor if convert_to_tensor else list(tensor)
@@ -206,6 +213,16 @@ def _check_call(batch_size: int, device: str | None, pool: object) -> None:
         raise InvalidArgumentError(
             "pool is not supported: one reranker uses every core; leave it out"
         )
+
+
+def _torch() -> Any:
+    try:
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "tensors of scores need PyTorch: pip install torch, or leave convert_to_tensor and "
+            "convert_to_numpy out for a numpy array"
+        ) from error
 
 
 def _renamed(method: str, old_name: str, old: Any, new_name: str, new: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zen_fast.checkpoint.json_file import read_json, read_json_list
 from zen_fast.errors import CheckpointError, UnsupportedModelError
 
 
@@ -23,28 +23,32 @@ class SentenceTransformersSettings:
     """The one put before every query, unless a call names another."""
     max_length: int | None = None
 
+    def pair_length(self, longest_supported: int) -> int | None:
+        """Longest pair in tokens for a model of that many positions; None where nothing is said."""
+        return None if self.max_length is None else min(self.max_length, longest_supported)
+
 
 def read_settings(folder: Path) -> SentenceTransformersSettings:
     """Read modules.json and what belongs to it; only a CrossEncoder's settings apply.
 
     Raises:
-        CheckpointError: one of the files is no JSON.
+        CheckpointError: one of the files is malformed, or names a default prompt that is not there.
         UnsupportedModelError: the CrossEncoder has modules beyond the transformer, or a setting
             that changes its scores in a way that is not supported.
     """
     if not (folder / "modules.json").is_file():
         return SentenceTransformersSettings()
-    model = _read_json(folder / "config_sentence_transformers.json", {})
+    model = read_json(folder / "config_sentence_transformers.json", {})
     if model.get("model_type") != "CrossEncoder":
         return SentenceTransformersSettings()
-    modules = _read_json(folder / "modules.json", [])
+    modules = read_json_list(folder / "modules.json")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if kinds != ["Transformer"]:
         raise UnsupportedModelError(
             f"{folder} is a CrossEncoder of the modules {', '.join(kinds)}; only a single "
             "Transformer with a classification head is supported"
         )
-    transformer = _read_json(folder / modules[0]["path"] / "sentence_bert_config.json", {})
+    transformer = read_json(folder / modules[0].get("path", "") / "sentence_bert_config.json", {})
     for name in ("do_lower_case", "processing_kwargs"):
         if transformer.get(name):
             raise UnsupportedModelError(
@@ -55,15 +59,17 @@ def read_settings(folder: Path) -> SentenceTransformersSettings:
     return SentenceTransformersSettings(
         activation_path=model.get("activation_fn"),
         prompts=prompts,
-        default_prompt=prompts.get(model.get("default_prompt_name")) or "",
+        default_prompt=_default_prompt(folder, prompts, model.get("default_prompt_name")),
         max_length=transformer.get("max_seq_length"),
     )
 
 
-def _read_json(path: Path, default: Any) -> Any:
-    if not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from error
+def _default_prompt(folder: Path, prompts: Mapping[str, str], name: Any) -> str:
+    if name is None:
+        return ""
+    if name not in prompts:
+        raise CheckpointError(
+            f"config_sentence_transformers.json of {folder} has default_prompt_name={name!r}; its "
+            f"prompts are {', '.join(map(repr, prompts)) or 'none'}: name one of them, or null"
+        )
+    return prompts[name]

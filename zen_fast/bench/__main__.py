@@ -6,7 +6,10 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
-from zen_fast.errors import MissingDependencyError, ZenError
+from zen_fast.command_line import run_command
+from zen_fast.errors import MissingDependencyError
+
+ENGINE_FAILED = 1
 
 _NEEDED = (
     "torch",
@@ -21,20 +24,23 @@ _NEEDED = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 measured, 1 an engine was refused or failed, 130 interrupted."""
+    """Run the command line and return its exit status; `--help` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        _require_dependencies()
-        from zen_fast.bench.options import parse_options
-        from zen_fast.bench.run import run
+    return run_command(lambda: _measure(arguments))
 
+
+def _measure(arguments: list[str]) -> int:
+    _require_dependencies()
+    from zen_fast.bench.options import parse_options
+    from zen_fast.bench.run import run
+    from zen_fast.bench.worker_process import EngineFailedError
+
+    try:
         return run(parse_options(arguments), arguments)
-    except ZenError as error:
-        print(f"zen_fast.bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("zen_fast.bench: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    except EngineFailedError as error:
+        # Not one line: the last words of the engine's process have their own.
+        print(f"zen-fast: error: {error}", file=sys.stderr)
+        return ENGINE_FAILED
 
 
 def _require_dependencies() -> None:

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zen_fast import placement
 from zen_fast.bench.metrics import max_abs_difference
 from zen_fast.errors import InvalidArgumentError
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 """Largest accepted |Δlogit| of each precision, as a share of the reference's spread."""
 
+PRECISIONS = tuple(name for name in TOLERANCES if name in placement.PRECISIONS)
+"""What this release can run."""
+
 
 def require_known_precisions(precisions: Sequence[str]) -> None:
-    """Raises InvalidArgumentError for a precision without a tolerance."""
+    """Raises InvalidArgumentError for a precision that is not in this release."""
     for precision in precisions:
-        if precision not in TOLERANCES:
+        if precision not in PRECISIONS:
             raise InvalidArgumentError(
-                f"unknown precision {precision!r}; accepted: {', '.join(TOLERANCES)}"
+                f"unknown precision {precision!r}; accepted: {', '.join(PRECISIONS)}"
             )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from zen_fast.architectures import encoder_spec
+from zen_fast.checkpoint.json_file import read_json
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
@@ -39,21 +39,19 @@ def open_model(folder: Path, name: str, *, random_weights: bool = False) -> Benc
     """Read a model folder's configuration and tokenizer.
 
     Raises:
-        InvalidArgumentError: config.json is missing, or the model gives more than one logit.
+        CheckpointError: a file is missing or malformed.
+        InvalidArgumentError: the model gives more than one logit.
         UnsupportedModelError: the architecture is unknown, so that its FLOPs cannot be counted.
     """
-    config = _read_json(folder / "config.json")
-    if not config:
-        raise InvalidArgumentError(f"{folder} is no model folder: it has no config.json")
+    config = read_json(folder / "config.json")
     spec = encoder_spec(config)
     if spec.head.num_labels != 1:
         raise InvalidArgumentError(
             f"{name} gives {spec.head.num_labels} logits per pair; a reranker gives one"
         )
-    stock = load_stock_tokenizer(folder, config, _read_json(folder / "tokenizer_config.json"))
-    pair_tokenizer = stock.pair_tokenizer(longest_supported=spec.max_length)
+    stock = load_stock_tokenizer(folder, config, read_json(folder / "tokenizer_config.json", {}))
+    pair_tokenizer = stock.pair_tokenizer(
+        longest_supported=spec.max_length,
+        max_length=read_settings(folder).pair_length(spec.max_length),
+    )
     return BenchModel(name, folder, random_weights, spec, stock.tokenizer, pair_tokenizer)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zen_fast.bench.engines import ENGINES
-from zen_fast.bench.gate import TOLERANCES
+from zen_fast.bench.gate import PRECISIONS
 from zen_fast.bench.random_model import SHAPES
 from zen_fast.bench.workloads import WORKLOADS
+from zen_fast.processors import usable_cores
 
 _SECONDS, _QUICK_SECONDS = 165.0, 26.0
 _CANDIDATES, _QUICK_CANDIDATES = 100, 10
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "same model, same inputs, same threads, same run. Without options: the embedded zen-mini "
         "on the standard library's documentation, 100 BM25 candidates per query, in 3 minutes.",
         epilog="Exit status: 0 measured; 1 an engine was refused or failed; 2 wrong usage; "
-        "130 interrupted.",
+        "130 interrupted; 141 the reader of the output went away.",
     )
     what = parser.add_argument_group("what is measured")
     what.add_argument(
@@ -87,13 +87,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         default=["fp32"],
         metavar="P,Q",
-        help=f"precisions of zen, a row each, of {', '.join(TOLERANCES)} (default: fp32)",
+        help=f"precisions of zen, a row each, of {', '.join(PRECISIONS)} (default: fp32)",
     )
     what.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     what.add_argument(
         "--threads",
         type=_positive,
-        default=_usable_cores(),
+        default=usable_cores(),
         metavar="N",
         help="threads of every engine (default: the cores this process may use)",
     )
@@ -145,9 +145,3 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
     return value
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -31,7 +31,7 @@ from zen_fast.bench.plot import write_plot
 from zen_fast.bench.random_model import SHAPES, write_random_model
 from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.summary import summarize
-from zen_fast.bench.table import print_report
+from zen_fast.bench.table import ReportConsole, print_report
 from zen_fast.bench.workloads import CUT_TEXT, Workload, cut_text, ranking, requests_per_turn
 from zen_fast.checkpoint.location import locate
 from zen_fast.collection import Collection, load_collection
@@ -74,17 +74,23 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
         measurement = measure(
             workload,
             rows,
-            EngineOptions(str(model.folder), options.num_threads, options.device, "fp32"),
+            EngineOptions(
+                str(model.folder),
+                options.num_threads,
+                options.device,
+                "fp32",
+                model.pair_tokenizer.max_length,
+            ),
             Limits(started + options.seconds - _REPORTING_SECONDS, options.num_queries),
             progress,
         )
         summary = summarize(measurement, model, collection.judgements if workload.judged else None)
     report = _context(options, arguments, collection, model) | summary
-    print_report(report, Console())
     if options.json_path is not None:
         options.json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot_path is not None:
         write_plot(report, options.plot_path)
+    print_report(report, ReportConsole())
     return int(any(row["refused"] for row in report["rows"]))
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from zen_fast.collection import Collection, Document
+from zen_fast.collection import Collection, CollectionDocument
 
 _SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "ensurepip"}
@@ -33,7 +33,7 @@ def standard_library_collection(folder: Path | None = None) -> Collection:
     docstrings share ("Initialize self.") identifies none of them and is no query.
     """
     root = folder or Path(sysconfig.get_paths()["stdlib"])
-    documents: dict[str, Document] = {}
+    documents: dict[str, CollectionDocument] = {}
     summaries: dict[str, str] = {}
     seen_bodies: set[str] = set()
     for document_id, docstring in _docstrings(root):
@@ -42,7 +42,7 @@ def standard_library_collection(folder: Path | None = None) -> Collection:
         if repeated or len(body.split()) < _MIN_BODY_WORDS:
             continue
         seen_bodies.add(body)
-        documents[document_id] = Document("", body)
+        documents[document_id] = CollectionDocument("", body)
         if len(summary.split()) >= _MIN_SUMMARY_WORDS:
             summaries[document_id] = summary
     occurrences = Counter(summaries.values())

@@ -10,6 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 
+class ReportConsole(Console):
+    """A console that leaves a reader who went away to its caller; rich would exit with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        raise BrokenPipeError
+
+
 @dataclass(frozen=True)
 class _Figure:
     label: str

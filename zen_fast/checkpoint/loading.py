@@ -52,13 +52,10 @@ def load_checkpoint(
     folder = locate(model, revision, token)
     config = read_json(folder / "config.json")
     spec = encoder_spec(config)
-    tokenizer_config_path = folder / "tokenizer_config.json"
     return Checkpoint(
         folder=folder,
         config=config,
-        tokenizer_config=(
-            read_json(tokenizer_config_path) if tokenizer_config_path.is_file() else {}
-        ),
+        tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
         weights=load_weights(TensorFiles(folder), architecture_of(config), spec),
     )

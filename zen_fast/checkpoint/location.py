@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from zen_fast.errors import MissingDependencyError, ModelNotFoundError
+from zen_fast.errors import InvalidTypeError, MissingDependencyError, ModelNotFoundError
 
 EMBEDDED_MODELS_FOLDER = Path(__file__).parent.parent / "models"
 
@@ -38,7 +38,10 @@ def locate(model: str | Path, revision: str | None = None, token: str | None = N
 
     Raises:
         ModelNotFoundError: it is none of these, or the hub cannot be reached.
+        InvalidTypeError: it is neither a text nor a path.
     """
+    if not isinstance(model, str | Path):
+        raise InvalidTypeError(f"model is a {type(model).__name__}; give {_accepted_names()}")
     if model in embedded_models():
         return EMBEDDED_MODELS_FOLDER / model
     folder = Path(model).expanduser()

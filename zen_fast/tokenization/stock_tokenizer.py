@@ -7,7 +7,6 @@ says what each class builds; this module finds the class and the added tokens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
+from zen_fast.checkpoint.json_file import read_json
 from zen_fast.errors import CheckpointError, InvalidArgumentError, UnsupportedModelError
 from zen_fast.tokenization.pair_tokenizer import PairTokenizer
 from zen_fast.tokenization.tokenizer_classes import (
@@ -84,7 +84,7 @@ def load_stock_tokenizer(folder: Path, config: Json, tokenizer_config: Json) -> 
         tokenizer_config: content of tokenizer_config.json, {} where there is none.
 
     Raises:
-        CheckpointError: tokenizer.json is missing or cannot be read.
+        CheckpointError: tokenizer.json is missing, or one of the files cannot be read.
         UnsupportedModelError: the tokenizer's class or one of its settings is not supported.
     """
     path = folder / "tokenizer.json"
@@ -162,19 +162,19 @@ def _settings(
     if "added_tokens_decoder" in tokenizer_config:
         added = _saved_tokens(tokenizer_config["added_tokens_decoder"])
     else:
-        special_tokens_map = folder / "special_tokens_map.json"
-        if special_tokens_map.is_file():
-            values.update(json.loads(special_tokens_map.read_text(encoding="utf-8")))
+        values.update(read_json(folder / "special_tokens_map.json", {}))
         added = dict(source.get_added_tokens_decoder())
     special_tokens = {
-        name: _content(values[name]) for name in SPECIAL_TOKEN_NAMES if values.get(name) is not None
+        name: _content(name, values[name])
+        for name in SPECIAL_TOKEN_NAMES
+        if values.get(name) is not None
     }
     extra = values.get("extra_special_tokens") or values.get("additional_special_tokens") or ()
     extra = extra.values() if isinstance(extra, Mapping) else extra
     return TokenizerSettings(
         values=values,
         special_tokens=special_tokens,
-        extra_special_tokens=tuple(_content(token) for token in extra),
+        extra_special_tokens=tuple(_content("extra_special_tokens", token) for token in extra),
         added_tokens=added,
     )
 
@@ -188,8 +188,14 @@ def _saved_tokens(saved: Json) -> dict[int, AddedToken]:
         ) from error
 
 
-def _content(token: str | Json) -> str:
-    return token if isinstance(token, str) else str(token["content"])
+def _content(name: str, token: object) -> str:
+    content = token.get("content") if isinstance(token, Mapping) else token
+    if not isinstance(content, str):
+        raise CheckpointError(
+            f"the tokenizer's files say {name}={token!r}; a token is a text, or an object with the "
+            'text as its "content"'
+        )
+    return content
 
 
 def _add_tokens(tokenizer: Tokenizer, settings: TokenizerSettings) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from zen_fast.bm25 import Bm25Index
-from zen_fast.collection import Collection, Document
+from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.train.errors import TrainingDataError
 from zen_fast.train.recipe import Recipe, Source
 from zen_fast.train.texts import best_window, content_words, split_sentences
 
@@ -72,7 +73,11 @@ class ListBuilder:
         return {f"{self._name}/{key}": doc.full for key, doc in self._documents.items()}
 
     def question_lists(self) -> list[CandidateList]:
-        """Lists for judged queries of the split."""
+        """Lists for judged queries of the split.
+
+        Raises:
+            TrainingDataError: the collection has too few documents for one list.
+        """
         query_ids = self._train_ids[: self._source.num_questions]
         queries = [self._maybe_keywords(self._queries[query_id]) for query_id in query_ids]
         lists = []
@@ -91,8 +96,11 @@ class ListBuilder:
 
         Inverse cloze task: Lee et al., "Latent Retrieval for Weakly Supervised Open Domain
         Question Answering", ACL 2019.
+
+        Raises:
+            TrainingDataError: the collection has too few documents for one list.
         """
-        cases: list[tuple[str, str, Document]] = []
+        cases: list[tuple[str, str, CollectionDocument]] = []
         frequency = Counter(
             text for document in self._documents.values() for text in split_sentences(document.text)
         )
@@ -113,7 +121,7 @@ class ListBuilder:
             number = usable[int(self._rng.integers(len(usable)))]
             keep = self._rng.random() < 0.1
             rest = [text for place, text in enumerate(sentences) if keep or place != number]
-            remainder = Document(document.title, " ".join(rest))
+            remainder = CollectionDocument(document.title, " ".join(rest))
             cases.append((self._ids[index], self._maybe_keywords(sentences[number]), remainder))
         ranking = self._bm25.top([query for _, query, _ in cases], self._recipe.mining_depth)
         return [
@@ -130,13 +138,12 @@ class ListBuilder:
             self._dev_ids, queries, self._bm25.top(queries, depth), strict=True
         ):
             grades = self._judgements[query_id]
-            keys = [self._ids[index] for index in ranked]
-            missing = [
-                key
-                for key, grade in grades.items()
-                if grade > 0 and key in self._position and key not in keys
-            ]
-            keys = keys[: depth - len(missing)] + missing
+            best = [self._ids[index] for index in ranked]
+            relevant = [key for key, grade in grades.items() if grade > 0 and key in self._position]
+            others = [key for key in best if key not in relevant]
+            others = others[: max(0, depth - len(relevant))]
+            keys = [key for key in best if key in relevant or key in others]
+            keys += [key for key in relevant if key not in best]
             lists.append(
                 CandidateList(
                     query,
@@ -157,18 +164,27 @@ class ListBuilder:
 
     def _negatives(self, ranked: Sequence[int], excluded: set[str]) -> list[str]:
         """BM25's mistakes, half of them from its very best, then random documents."""
+        num_negatives = self._recipe.num_candidates - 1
+        num_others = len(self._ids) - len(excluded)
+        if num_others < num_negatives:
+            raise TrainingDataError(
+                f"collection {self._name!r} has {num_others} documents in use beside the "
+                f"{len(excluded)} relevant for a query, but num_candidates="
+                f"{self._recipe.num_candidates} needs {num_negatives}; lower num_candidates, raise "
+                "the source's num_documents, or give a larger collection"
+            )
         hard = [self._ids[index] for index in ranked if self._ids[index] not in excluded]
-        num_hard = self._recipe.num_candidates - 1 - self._recipe.num_random
+        num_hard = num_negatives - self._recipe.num_random
         head, tail = hard[: 2 * num_hard], hard[2 * num_hard :]
         self._rng.shuffle(head)
         self._rng.shuffle(tail)
         num_head = max(num_hard // 2 + 1, num_hard - len(tail))
         chosen = head[:num_head] + tail[: max(0, num_hard - num_head)]
-        while len(chosen) < self._recipe.num_candidates - 1:
+        while len(chosen) < num_negatives:
             key = self._ids[int(self._rng.integers(len(self._ids)))]
             if key not in excluded and key not in chosen:
                 chosen.append(key)
-        return chosen[: self._recipe.num_candidates - 1]
+        return chosen[:num_negatives]
 
     def _candidate_list(
         self,
@@ -176,7 +192,7 @@ class ListBuilder:
         relevant: str,
         grade: int,
         negatives: Sequence[str],
-        relevant_document: Document | None = None,
+        relevant_document: CollectionDocument | None = None,
     ) -> CandidateList:
         keys = [relevant, *negatives]
         documents = [self._documents[key] for key in keys]
@@ -188,7 +204,7 @@ class ListBuilder:
             sentences = split_sentences(document.text)
             cut = best_window(sentences, query, max_words) if max_words and sentences else ""
             title = document.title if with_title else ""
-            texts.append(Document(title, cut or document.text).full)
+            texts.append(CollectionDocument(title, cut or document.text).full)
         return CandidateList(
             query,
             texts,
@@ -206,7 +222,7 @@ class ListBuilder:
 
 def _sample_documents(
     collection: Collection, num_documents: int, rng: np.random.Generator
-) -> dict[str, Document]:
+) -> dict[str, CollectionDocument]:
     """About `num_documents`, whole titles at a time, so that near neighbours stay together."""
     if num_documents in (0, len(collection.documents)):
         return collection.documents

@@ -40,7 +40,7 @@ def prepare(recipe: Recipe, data: Path, base: Path, work: Path) -> None:
     `recipe.json`, the last one at the end, so that its presence means that all is there.
 
     Raises:
-        TrainingDataError: a collection or the base model is missing.
+        TrainingDataError: the base model is missing, or a collection is too small for one list.
         ResumeError: the folder was prepared for a recipe that makes other lists or weights.
     """
     stamp = work / "recipe.json"

@@ -115,6 +115,9 @@ def recipe_from_dict(fields: dict[str, Any]) -> Recipe:
 def _check(recipe: Recipe) -> None:
     requirements = {
         "sources must name at least one collection": bool(recipe.sources),
+        "one source at least must hold out num_dev_queries > 0, to calibrate the model on": any(
+            source.num_dev_queries > 0 for source in recipe.sources
+        ),
         "layers must not be empty": bool(recipe.layers),
         "num_candidates must exceed num_random + 1": (
             recipe.num_candidates > recipe.num_random + 1

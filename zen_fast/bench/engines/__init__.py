@@ -28,6 +28,11 @@ class EngineOptions:
     num_threads: int
     device: str
     precision: str
+    max_length: int | None = None
+    """Longest pair in tokens, special tokens included; None for what the tokenizer's settings say.
+
+    zen and sentence-transformers find the model's limit themselves; transformers must be told.
+    """
 
 
 class Engine(Protocol):

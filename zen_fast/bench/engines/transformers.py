@@ -23,6 +23,7 @@ class TransformersEngine:
     def __init__(self, options: EngineOptions) -> None:
         torch.set_num_threads(options.num_threads)
         self._device = options.device
+        self._max_length = options.max_length
         self._tokenizer = AutoTokenizer.from_pretrained(options.model_folder)
         model = AutoModelForSequenceClassification.from_pretrained(
             options.model_folder, dtype=torch.float32
@@ -32,7 +33,10 @@ class TransformersEngine:
 
     def logits(self, query: str, documents: Sequence[str]) -> list[float]:
         encoded = self._tokenizer(
-            [query] * len(documents), list(documents), truncation="longest_first"
+            [query] * len(documents),
+            list(documents),
+            truncation="longest_first",
+            max_length=self._max_length,
         )
         lengths = [len(ids) for ids in encoded["input_ids"]]
         order = sorted(range(len(documents)), key=lambda index: -lengths[index])
