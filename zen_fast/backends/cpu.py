@@ -177,7 +177,8 @@ def lower(instructions: Sequence[Instruction], program: _C.Program) -> None:
 
     def place(instruction: Instruction, output: Matrix, index: int) -> None:
         source = instruction.inputs.get("x")
-        if instruction.in_place and source in whole and last_read[source.buffer] == index:
+        dies = source is not None and source in whole and last_read[source.buffer] == index
+        if instruction.in_place and source is not None and dies:
             slots[output.buffer] = slots[source.buffer]
             offsets[output.buffer] = offsets.pop(source.buffer)
             return
