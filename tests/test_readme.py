@@ -1,0 +1,140 @@
+"""The README keeps its promises: every command and snippet runs, and its figures are committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PASSAGES = [
+    "Greenhouse gases trap heat in the atmosphere.",
+    "The weather is sunny today.",
+    "Burning fossil fuels releases CO2 into the air.",
+]
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def _commands() -> list[str]:
+    lines = "".join(_blocks("sh")).replace("\\\n", " ").splitlines()
+    return [re.sub(r"\s+#.*", "", line).strip() for line in lines if line.strip()]
+
+
+def _commands_of(program: str) -> list[str]:
+    return [command for command in _commands() if re.match(rf"{program}\b", command)]
+
+
+def _run(command: list[str] | str, folder: Path, **environment: str) -> str:
+    """Run in `folder` with this interpreter's programs first on the path; returns stdout."""
+    programs = str(Path(sys.executable).parent)
+    process = subprocess.run(
+        command,
+        shell=isinstance(command, str),
+        cwd=folder,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, f"{command}\n{process.stdout}\n{process.stderr}"
+    return process.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "passages.txt").write_text("\n".join(PASSAGES) + "\n")
+    records = [json.dumps({"id": i, "text": text}) for i, text in enumerate(PASSAGES)]
+    (tmp_path / "passages.jsonl").write_text("\n".join(records) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("snippet", _blocks("python"), ids=lambda snippet: snippet[:40])
+def test_readme_python_snippet_runs(snippet: str, folder: Path) -> None:
+    _run([sys.executable, "-c", snippet], folder)
+
+
+def test_readme_first_snippet_prints_what_it_says(folder: Path) -> None:
+    first, expected = _blocks("python")[0], _blocks("text")[0]
+    assert _run([sys.executable, "-c", first], folder) == expected
+
+
+def test_readme_every_command_is_of_a_kind_that_is_tested() -> None:
+    tested = {"make", "zen-fast", "python -m zen_fast", "pip install", "grep"}
+    for command in _commands():
+        assert any(command.startswith(kind) for kind in tested), command
+
+
+@pytest.mark.parametrize("command", [*_commands_of("zen-fast rerank"), *_commands_of("grep")])
+def test_readme_rerank_command_runs(command: str, folder: Path) -> None:
+    output = _run(command, folder)
+    assert "Greenhouse" in output or "CO2" in output
+
+
+@pytest.mark.parametrize("command", _commands_of("make"))
+def test_readme_make_target_exists_and_sets_itself_up(command: str) -> None:
+    plan = _run(f"{command} --dry-run --always-make", ROOT)
+    assert "pip install" in plan
+    assert "-m pytest" in plan or "-m zen_fast.bench" in plan or "ruff" in plan
+
+
+@pytest.mark.parametrize("command", _commands_of("python -m zen_fast"))
+def test_readme_module_command_parses(command: str, folder: Path) -> None:
+    """Long runs are cut short: the bench is asked for a quick look, the trainer for its help."""
+    if "zen_fast.bench" in command:
+        options = f"{command} --quick --queries 1 --candidates 2"
+        options = re.sub(r"--(model|data) \S+", "", options).replace("--workload short", "")
+        output = _run(options, folder)
+        assert "zen-fp32" in output
+    else:
+        help_text = _run(f"{command.split(' --')[0]} --help", folder)
+        for option in re.findall(r"--[a-z-]+", command):
+            assert option in help_text
+
+
+def test_readme_installs_only_extras_that_exist() -> None:
+    declared = set(
+        re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    )
+    for extras in re.findall(r"zen-fast\[([\w,]+)\]", README):
+        assert set(extras.split(",")) <= declared
+
+
+def _committed_rows() -> dict[tuple[str, str], dict[str, Any]]:
+    """(results file, engine) → row, for every results file that the README links to."""
+    rows = {}
+    for name in sorted(set(re.findall(r"\(benchmarks/results/([\w.-]+\.json)\)", README))):
+        report = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
+        for row in report.get("rows", []):
+            rows[name, row["engine"]] = row
+    return rows
+
+
+def test_readme_figures_are_those_of_the_committed_results() -> None:
+    """Each row of a measured table names its results file and engine; its figures must agree."""
+    committed = _committed_rows()
+    table_rows = re.findall(
+        r"^\| \[.*?\]\(benchmarks/results/([\w.-]+)\) \| ([\w-]+)[^|]*\| ([\d,.]+) \| ([\d,.]+) \|"
+        r" ([\d.e+-]+) \| ([\d.–]+) \|",
+        README,
+        flags=re.MULTILINE,
+    )
+    assert len(table_rows) == len(committed) >= 6
+    for name, engine, p50, documents, difference, ndcg in table_rows:
+        row = committed[name, engine]
+        assert float(p50.replace(",", "")) == pytest.approx(row["p50_ms"], rel=0.005)
+        assert float(documents.replace(",", "")) == pytest.approx(
+            row["documents_per_second"], rel=0.005, abs=0.5
+        )
+        assert float(difference) == pytest.approx(row["max_abs_logit_difference"], rel=0.06)
+        if ndcg != "–":
+            assert float(ndcg) == pytest.approx(row["ndcg_at_10"], abs=5e-5)
