@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from zen_fast.backends.cpu import ISA_VARIABLE, CpuBackend, Recorder, available_isas, choose_isa
+from zen_fast.backends.cpu import ISA_VARIABLE, CpuBackend, available_isas, choose_isa
 from zen_fast.backends.memory_plan import MemoryPlan
+from zen_fast.backends.recording import Recorder
 from zen_fast.batching import PackedBatch, TokenizedPair, pack
 from zen_fast.encoder import Encoder
 from zen_fast.errors import InvalidArgumentError, UnsupportedDeviceError

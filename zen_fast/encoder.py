@@ -11,7 +11,7 @@ from zen_fast.ops import (
     Value,
 )
 from zen_fast.relative_positions import relative_tables
-from zen_fast.spec import EncoderSpec
+from zen_fast.spec import ConvolutionSpec, EncoderSpec
 from zen_fast.weights import Linear, Weights
 
 
@@ -29,7 +29,7 @@ class Encoder:
         for index in range(self.spec.num_layers):
             x = self._layer(ops, x, index)
             if index == 0 and self.spec.convolution is not None:
-                x = self._convolve(ops, embedded, x)
+                x = self._convolve(ops, embedded, x, self.spec.convolution)
         return self._head(ops, x)
 
     def _embed(self, ops: Ops[Value]) -> Value:
@@ -110,10 +110,9 @@ class Encoder:
             x = ops.gate(ops.linear(x, up), self.spec.activation, activated)
         return ops.linear(x, down, residual=residual)
 
-    def _convolve(self, ops: Ops[Value], embedded: Value, x: Value) -> Value:
-        convolution = self.spec.convolution
-        if convolution is None:
-            raise AssertionError("called for an encoder without a convolution")
+    def _convolve(
+        self, ops: Ops[Value], embedded: Value, x: Value, convolution: ConvolutionSpec
+    ) -> Value:
         kernel = self.weights["convolution.weight"]  # (out, in, kernel_size)
         layer = Linear(
             kernel.transpose(0, 2, 1).reshape(kernel.shape[0], -1),

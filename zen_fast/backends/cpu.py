@@ -3,203 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast import _C
-from zen_fast.backends.memory_plan import MemoryPlan
+from zen_fast.backends.recording import Recorder, lower
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.errors import InvalidArgumentError, UnsupportedDeviceError
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.processors import usable_cores
-from zen_fast.spec import Activation, Pooling
-from zen_fast.weights import Linear, Norm
-
-Axis = Literal["tokens", "sequences"]
 
 ISA_VARIABLE = "ZEN_FAST_CPU_ISA"
 
 MAX_THREADS = 1024
 """More than any machine's cores: beyond it the number is a mistake."""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A matrix that the recorded program will hold, or a range of its columns."""
-
-    buffer: int
-    axis: Axis
-    column: int
-    width: int
-
-
-@dataclass
-class Instruction:
-    """One op of the program, with symbolic matrices."""
-
-    name: str
-    inputs: dict[str, Matrix]
-    output: Matrix | None
-    options: dict[str, Any] = field(default_factory=dict)
-    in_place: bool = False
-    """The output may take over the place of input `x`, if nothing reads x later."""
-
-
-class Recorder:
-    """Ops that write down what they are asked to do (implements `Ops[Matrix]`)."""
-
-    def __init__(self) -> None:
-        self.instructions: list[Instruction] = []
-        self._num_buffers = 0
-
-    def _new(self, axis: Axis, width: int) -> Matrix:
-        self._num_buffers += 1
-        return Matrix(self._num_buffers - 1, axis, 0, width)
-
-    def _record(
-        self,
-        name: str,
-        inputs: dict[str, Matrix],
-        output: Matrix,
-        in_place: bool = False,
-        **options: Any,
-    ) -> Matrix:
-        self.instructions.append(Instruction(name, inputs, output, options, in_place))
-        return output
-
-    def embed(self, tables: Sequence[EmbeddingTable]) -> Matrix:
-        pairs = [(table.index, np.ascontiguousarray(table.rows)) for table in tables]
-        return self._record("embed", {}, self._new("tokens", pairs[0][1].shape[1]), tables=pairs)
-
-    def linear(
-        self,
-        x: Matrix,
-        layer: Linear,
-        activation: Activation | None = None,
-        residual: Matrix | None = None,
-    ) -> Matrix:
-        inputs = {"x": x} if residual is None else {"x": x, "residual": residual}
-        return self._record(
-            "linear",
-            inputs,
-            self._new(x.axis, layer.weight.shape[0]),
-            weight=layer.weight,
-            bias=layer.bias,
-            activation=activation,
-        )
-
-    def norm(self, x: Matrix, norm: Norm) -> Matrix:
-        return self._record(
-            "norm",
-            {"x": x},
-            self._new(x.axis, x.width),
-            in_place=True,
-            weight=norm.weight,
-            bias=norm.bias,
-            eps=norm.eps,
-        )
-
-    def split(self, x: Matrix, widths: Sequence[int]) -> tuple[Matrix, ...]:
-        starts = [x.column + sum(widths[:index]) for index in range(len(widths))]
-        return tuple(
-            Matrix(x.buffer, x.axis, start, width)
-            for start, width in zip(starts, widths, strict=True)
-        )
-
-    def rotary(self, x: Matrix, num_heads: int, inverse_frequencies: Sequence[float]) -> Matrix:
-        return self._record(
-            "rotary",
-            {"x": x},
-            self._new(x.axis, x.width),
-            num_heads=num_heads,
-            inverse_frequencies=inverse_frequencies,
-        )
-
-    def attention(
-        self,
-        query: Matrix,
-        key: Matrix,
-        value: Matrix,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
-    ) -> Matrix:
-        return self._record(
-            "attention",
-            {"query": query, "key": key, "value": value},
-            self._new(query.axis, query.width),
-            num_heads=num_heads,
-            scale=scale,
-            window=window,
-            relative_keys=None if relative is None else relative.keys,
-            relative_queries=None if relative is None else relative.queries,
-            bucket_of_distance=() if relative is None else relative.bucket_of_distance,
-        )
-
-    def gate(self, x: Matrix, activation: Activation, activated: GatedHalf) -> Matrix:
-        return self._record(
-            "gate",
-            {"x": x},
-            self._new(x.axis, x.width // 2),
-            activation=activation,
-            activate_first=activated == "first",
-        )
-
-    def pool(self, x: Matrix, pooling: Pooling) -> Matrix:
-        return self._record("pool", {"x": x}, self._new("sequences", x.width), pooling=pooling)
-
-    def neighbours(self, x: Matrix, count: int) -> Matrix:
-        output = self._new(x.axis, x.width * count)
-        return self._record("neighbours", {"x": x}, output, count=count)
-
-    def finish(self, logits: Matrix) -> None:
-        """Mark the matrix whose rows are the program's result."""
-        self.instructions.append(Instruction("output", {"x": logits}, None))
-
-
-def lower(instructions: Sequence[Instruction], program: _C.Program) -> None:
-    """Give every matrix a place in the arena and hand the ops to C++ in order."""
-    last_read = {
-        matrix.buffer: index
-        for index, instruction in enumerate(instructions)
-        for matrix in instruction.inputs.values()
-    }
-    plans: dict[Axis, MemoryPlan] = {"tokens": MemoryPlan(), "sequences": MemoryPlan()}
-    whole = {instruction.output for instruction in instructions}  # not views of some columns
-    slots: dict[int, int] = {}  # buffer → slot
-    offsets: dict[int, int] = {}  # buffer → offset of its slot, while it lives
-
-    def place(instruction: Instruction, output: Matrix, index: int) -> None:
-        source = instruction.inputs.get("x")
-        dies = source is not None and source in whole and last_read[source.buffer] == index
-        if instruction.in_place and source is not None and dies:
-            slots[output.buffer] = slots[source.buffer]
-            offsets[output.buffer] = offsets.pop(source.buffer)
-            return
-        offset = plans[output.axis].take(_C.row_stride(output.width))
-        slots[output.buffer] = program.add_slot(output.axis, offset, output.width)
-        offsets[output.buffer] = offset
-
-    for index, instruction in enumerate(instructions):
-        if instruction.output is not None:
-            place(instruction, instruction.output, index)
-        matrices = dict(instruction.inputs)
-        if instruction.output is not None:
-            matrices["out"] = instruction.output
-        views = {
-            name: (slots[matrix.buffer], matrix.column, matrix.width)
-            for name, matrix in matrices.items()
-        }
-        getattr(program, instruction.name)(**views, **instruction.options)
-        for matrix in instruction.inputs.values():
-            if last_read[matrix.buffer] == index and matrix.buffer in offsets:
-                plans[matrix.axis].release(offsets.pop(matrix.buffer))
 
 
 def available_isas() -> list[str]:

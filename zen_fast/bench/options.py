@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P,Q",
         help=f"precisions of zen, a row each, of {', '.join(PRECISIONS)} (default: fp32)",
     )
-    what.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    what.add_argument(
+        "--device", default="cpu", help="cpu; stock engines also take cuda (default: cpu)"
+    )
     what.add_argument(
         "--threads",
         type=_positive,
