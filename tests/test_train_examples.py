@@ -1,18 +1,21 @@
 """Candidate lists made from a collection."""
 
 import dataclasses
-from collections import Counter
+import string
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.train.errors import TrainingDataError
-from zen_fast.train.examples import CandidateList, ListBuilder, read_lists, write_lists
+from zen_fast.train.examples import ListBuilder, read_lists, write_lists
+from zen_fast.train.passages import Scores
 from zen_fast.train.recipe import Recipe, Source, load_recipe
 
 _NUM_DOCUMENTS = 40
 _TOPICS = ("glacier", "engine", "poem", "virus")
+_ALPHABET = string.ascii_lowercase + string.digits
 
 
 @pytest.fixture
@@ -36,59 +39,98 @@ def collection() -> Collection:
     return Collection("toy", documents, queries, judgements)
 
 
+def _letters(texts: Sequence[str]) -> Scores:
+    """Unit vectors of letter counts, in place of the teacher."""
+    counts = [[text.lower().count(letter) + 1 for letter in _ALPHABET] for text in texts]
+    vectors = np.asarray(counts, np.float32).reshape(len(texts), len(_ALPHABET))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 def _builder(collection: Collection, recipe: Recipe, seed: int = 0) -> ListBuilder:
     source = Source("toy", 0, num_questions=100, num_cloze=10, num_dev_queries=5)
-    return ListBuilder(collection, source, recipe, np.random.default_rng(seed))
+    return ListBuilder(collection, source, recipe, _letters, np.random.default_rng(seed))
 
 
-def _check_shape(lists: list[CandidateList], recipe: Recipe) -> None:
+def _source_of(passage: str, collection: Collection) -> set[str]:
+    """Documents that a passage may have been cut from."""
+    return {key for key, document in collection.documents.items() if passage in document.full}
+
+
+def test_train_lists_hold_one_relevant_passage_each(collection: Collection, recipe: Recipe) -> None:
+    lists = _builder(collection, recipe).train_lists()
+    assert len(lists) == 15 + 10
     for item in lists:
-        assert len(item.documents) == len(item.grades) == recipe.num_candidates
-        assert len(set(item.document_keys)) == recipe.num_candidates
-        assert item.grades[0] == 1
-        assert not any(item.grades[1:])
+        columns = (item.documents, item.grades, item.cosines, item.bm25)
+        assert {len(column) for column in columns} == {recipe.num_candidates}
+        assert len(set(item.documents)) == recipe.num_candidates
+        assert item.grades == [1] + [0] * (recipe.num_candidates - 1)
         assert all(item.documents)
 
 
-def test_question_lists_hold_one_relevant_document_each(
-    collection: Collection, recipe: Recipe
-) -> None:
-    lists = _builder(collection, recipe).question_lists()
-    assert len(lists) == 15
-    _check_shape(lists, recipe)
+def test_train_lists_rate_the_passage_that_is_shown(collection: Collection, recipe: Recipe) -> None:
+    for item in _builder(collection, recipe).train_lists():
+        (query,) = _letters([item.query])
+        np.testing.assert_allclose(item.cosines, _letters(item.documents) @ query, atol=1e-4)
+        assert 0.0 <= min(item.bm25) <= max(item.bm25) <= 1.0
 
 
-def test_cloze_lists_take_sentence_out_of_its_document(
+def test_question_lists_hold_nothing_else_of_the_relevant_document(
     collection: Collection, recipe: Recipe
 ) -> None:
-    lists = _builder(collection, recipe).cloze_lists()
+    plain = dataclasses.replace(recipe, keyword_share=0.0, title_share=0.0)
+    text_to_id = {text: query_id for query_id, text in collection.queries.items()}
+    questions = [
+        item for item in _builder(collection, plain).train_lists() if item.query in text_to_id
+    ]
+    assert len(questions) == 15
+    for item in questions:
+        (answer,) = (
+            key for key, grade in collection.judgements[text_to_id[item.query]].items() if grade
+        )
+        assert answer in _source_of(item.documents[0], collection)
+        assert all(_source_of(text, collection) != {answer} for text in item.documents[1:])
+
+
+def test_cloze_lists_never_show_the_sentence_asked_for(
+    collection: Collection, recipe: Recipe
+) -> None:
+    plain = dataclasses.replace(recipe, keyword_share=0.0, title_share=0.0)
+    lists = _builder(collection, plain).train_lists()[15:]
     assert len(lists) == 10
-    _check_shape(lists, recipe)
-    whole = Counter(item.query in item.documents[0] for item in lists)
-    assert whole[False] > whole[True]
+    for item in lists:
+        (source,) = _source_of(item.query, collection)
+        assert source in _source_of(item.documents[0], collection)
+        assert not any(item.query in text for text in item.documents)
 
 
 def test_dev_lists_are_held_out_and_contain_their_answer(
     collection: Collection, recipe: Recipe
 ) -> None:
-    builder = _builder(collection, recipe)
+    builder = _builder(collection, dataclasses.replace(recipe, keyword_share=0.0))
     dev = builder.dev_lists()
-    answers = {key for item in builder.question_lists() for key in item.document_keys[:1]}
+    asked = {item.query for item in builder.train_lists()}
+    text_to_id = {text: query_id for query_id, text in collection.queries.items()}
     assert len(dev) == 5
     for item in dev:
-        assert max(item.grades) == 1
-        assert item.document_keys[item.grades.index(1)] not in answers
+        assert item.query not in asked
+        (answer,) = (text for text, grade in zip(item.documents, item.grades, strict=True) if grade)
+        grades = collection.judgements[text_to_id[item.query]]
+        assert [
+            key for key, document in collection.documents.items() if document.full == answer
+        ] == [key for key, grade in grades.items() if grade]
 
 
-def test_lists_of_a_collection_too_small_raise(collection: Collection, recipe: Recipe) -> None:
+def test_train_lists_of_a_collection_too_small_raise(
+    collection: Collection, recipe: Recipe
+) -> None:
+    one_passage_each = dataclasses.replace(recipe, passage_words=(1000,))
     few = {f"d{index}": collection.documents[f"d{index}"] for index in range(recipe.num_candidates)}
     exactly_enough = dataclasses.replace(collection, documents=few)
-    assert len(_builder(exactly_enough, recipe).question_lists()) == 3
+    assert len(_builder(exactly_enough, one_passage_each).train_lists()) == 3
     del few[f"d{recipe.num_candidates - 1}"]
-    builder = _builder(dataclasses.replace(collection, documents=few), recipe)
-    for build in (builder.question_lists, builder.cloze_lists):
-        with pytest.raises(TrainingDataError, match=r"'toy' has 6 .*num_candidates=8 needs 7"):
-            build()
+    builder = _builder(dataclasses.replace(collection, documents=few), one_passage_each)
+    with pytest.raises(TrainingDataError, match=r"'toy' has 7 passages.* a list needs 7 others"):
+        builder.train_lists()
 
 
 def test_dev_lists_keep_every_answer_where_there_are_more_than_candidates(
@@ -98,13 +140,12 @@ def test_dev_lists_keep_every_answer_where_there_are_more_than_candidates(
     many = dataclasses.replace(collection, judgements=dict.fromkeys(collection.queries, grades))
     builder = _builder(many, dataclasses.replace(recipe, dev_candidates=4))
     for item in builder.dev_lists():
-        answers = [key for key, grade in zip(item.document_keys, item.grades, strict=True) if grade]
-        assert len(answers) == 20
-        assert len(set(item.document_keys)) == len(item.document_keys)
+        assert sum(item.grades) == 20
+        assert len(set(item.documents)) == len(item.documents)
 
 
 def test_list_builder_same_seed_same_lists(collection: Collection, recipe: Recipe) -> None:
-    first, second = (_builder(collection, recipe, seed=3).question_lists() for _ in range(2))
+    first, second = (_builder(collection, recipe, seed=3).train_lists() for _ in range(2))
     assert first == second
 
 
@@ -117,6 +158,6 @@ def test_judged_documents_only_drops_documents_of_other_splits(collection: Colle
 def test_read_lists_returns_what_was_written(
     collection: Collection, recipe: Recipe, tmp_path
 ) -> None:
-    lists = _builder(collection, recipe).question_lists()
+    lists = _builder(collection, recipe).train_lists()
     write_lists(tmp_path / "lists.jsonl", lists)
     assert read_lists(tmp_path / "lists.jsonl") == lists

@@ -101,7 +101,10 @@ def recipe() -> Recipe:
         sources=(Source("toy", 0, num_questions=16, num_cloze=6, num_dev_queries=4),),
         layers=(0, 2),
         vocabulary_size=90,
-        num_candidates=4,
+        passage_words=(8, 16),
+        num_bm25=1,
+        num_dense=1,
+        num_random=1,
         max_query_length=16,
         max_length=48,
         num_steps=8,
@@ -221,7 +224,8 @@ SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloz
     ("change", "message"),
     [
         ({"hard_weight": 2.0}, "hard_weight"),
-        ({"num_candidates": 2}, "num_candidates"),
+        ({"num_bm25": -1}, "num_bm25"),
+        ({"passage_words": []}, "passage_words"),
         ({"warmup_steps": 9999}, "warmup_steps"),
         ({"sources": []}, "sources"),
         (

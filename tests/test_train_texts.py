@@ -1,6 +1,6 @@
-"""Sentences, windows and content words."""
+"""Sentences, passages and content words."""
 
-from zen_fast.train.texts import best_window, content_words, split_sentences
+from zen_fast.train.texts import content_words, cut_passages, split_sentences
 
 
 def test_split_sentences_keeps_abbreviation_free_sentences() -> None:
@@ -13,15 +13,17 @@ def test_content_words_drops_question_words() -> None:
     assert content_words(query) == ["causes", "earth's", "climate", "change"]
 
 
-def test_best_window_finds_overlapping_sentence() -> None:
-    sentences = ["Cats sleep all day.", "Glaciers melt when climates change.", "Dogs bark."]
-    assert best_window(sentences, "Why do glaciers melt?", max_words=6) == sentences[1]
+def test_cut_passages_keeps_every_sentence_in_order() -> None:
+    text = "Cats sleep all day. Glaciers melt. Dogs bark at night. Ice floats."
+    lengths = iter((6, 4, 9))
+    passages = cut_passages(text, lambda: next(lengths))
+    assert passages == ["Cats sleep all day. Glaciers melt.", "Dogs bark at night.", "Ice floats."]
 
 
-def test_best_window_without_overlap_starts_at_the_beginning() -> None:
-    sentences = ["One two three.", "Four five six.", "Seven eight nine."]
-    assert best_window(sentences, "unrelated", max_words=6) == "One two three. Four five six."
+def test_cut_passages_gives_a_long_sentence_a_passage_of_its_own() -> None:
+    text = "One. Two three four five six seven. Eight."
+    assert cut_passages(text, lambda: 2) == ["One.", "Two three four five six seven.", "Eight."]
 
 
-def test_best_window_cuts_long_sentence() -> None:
-    assert best_window(["a b c d e f"], "query", max_words=4) == "a b c d"
+def test_cut_passages_of_nothing_is_empty() -> None:
+    assert cut_passages("  ", lambda: 2) == []

@@ -38,12 +38,12 @@ class Bm25Index:
             row[row_scores > 0].tolist() for row, row_scores in zip(indices, scores, strict=True)
         ]
 
-    def scores(self, query: str, indices: Sequence[int]) -> list[float]:
-        """BM25 of `query` and each of the texts at `indices`; 0 where no word is shared."""
+    def scores(self, query: str) -> npt.NDArray[np.float32]:
+        """BM25 of `query` and every text, (num_texts,); 0 where no word is shared."""
         (tokens,) = self._tokenize([query], return_ids=False)
         if not tokens:
-            return [0.0] * len(indices)
-        scores: list[float] = self._bm25.get_scores(tokens)[list(indices)].tolist()
+            return np.zeros(self._num_texts, np.float32)
+        scores: npt.NDArray[np.float32] = self._bm25.get_scores(tokens)
         return scores
 
     def _tokenize(self, texts: Sequence[str], return_ids: bool = True) -> Any:

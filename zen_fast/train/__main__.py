@@ -82,6 +82,7 @@ def _train(arguments: argparse.Namespace) -> int:
         ) from error
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)  # an eighth faster: AdamW's moments fade into denormals
     recipe = load_recipe(arguments.recipe)
     work = arguments.work or arguments.out.with_name(arguments.out.name + ".work")
     prepare(recipe, arguments.data, arguments.base, work)

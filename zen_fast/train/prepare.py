@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from rich.progress import Progress
 from zen_fast.collection import Collection, load_collection
 from zen_fast.train.errors import ResumeError, TrainingDataError
 from zen_fast.train.examples import CandidateList, ListBuilder, write_lists
+from zen_fast.train.passages import Scores
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student import cut_student
 from zen_fast.train.teacher import Teacher
@@ -99,36 +101,20 @@ def _write_student(recipe: Recipe, collections: list[Collection], base: Path, fo
 
 def _write_lists(recipe: Recipe, collections: list[Collection], base: Path, work: Path) -> None:
     rng = np.random.default_rng(recipe.seed)
+    teacher = Teacher(base)
     train: list[CandidateList] = []
     dev: list[CandidateList] = []
-    documents: dict[str, str] = {}
-    for source, collection in zip(recipe.sources, collections, strict=True):
-        builder = ListBuilder(collection, source, recipe, rng)
-        train += [*builder.question_lists(), *builder.cloze_lists()]
-        dev += builder.dev_lists()
-        documents |= builder.documents
-        logger.info(
-            "%s: %d documents in use, %d lists so far",
-            collection.name,
-            len(builder.documents),
-            len(train),
-        )
-    rng.shuffle(train)
-    teacher = Teacher(base)
     with Progress() as progress:
-        task = progress.add_task("teacher", total=len(documents) + len(train))
-        keys = list(documents)
-        row = {key: index for index, key in enumerate(keys)}
-        document_embeddings = teacher.embed(
-            [documents[key] for key in keys], lambda count: progress.advance(task, count)
-        )
-        query_embeddings = teacher.embed(
-            [item.query for item in train], lambda count: progress.advance(task, count)
-        )
-    with_cosines = []
-    for item, query_embedding in zip(train, query_embeddings, strict=True):
-        rows = [row[key] for key in item.document_keys]
-        cosines = (document_embeddings[rows] @ query_embedding).tolist()
-        with_cosines.append(replace(item, cosines=[round(cosine, 5) for cosine in cosines]))
-    write_lists(work / "train.jsonl", with_cosines)
+        for source, collection in zip(recipe.sources, collections, strict=True):
+
+            def embed(texts: Sequence[str], name: str = collection.name) -> Scores:
+                task = progress.add_task(f"{name}: teacher reads", total=len(texts))
+                return teacher.embed(texts, lambda count: progress.advance(task, count))
+
+            builder = ListBuilder(collection, source, recipe, embed, rng)
+            train += builder.train_lists()
+            dev += builder.dev_lists()
+            progress.console.print(f"{collection.name}: {len(train)} lists so far")
+    rng.shuffle(train)
+    write_lists(work / "train.jsonl", train)
     write_lists(work / "dev.jsonl", dev)

@@ -42,14 +42,19 @@ class Recipe:
     """Layers of the base model that are kept, in order."""
     vocabulary_size: int
     # candidate lists
-    num_candidates: int
+    passage_words: tuple[int, ...]
+    """Lengths that documents are cut into, in words, drawn evenly per passage."""
+    title_share: float
+    """Share of the passages that begin with their document's title."""
+    num_bm25: int
+    """Candidates per list from the `mining_depth` passages that BM25 ranks first."""
+    num_dense: int
+    """Candidates per list from the `mining_depth` nearest to the query by the teacher's cosine."""
     num_random: int
-    """Candidates per list drawn at random; the rest of the negatives are BM25's."""
+    """Candidates per list drawn at random."""
     mining_depth: int
     keyword_share: float
     """Share of queries reduced to their content words."""
-    crop_words: tuple[int, ...]
-    """Document lengths in words, drawn evenly per list; 0 keeps the whole document."""
     max_query_length: int
     max_length: int
     # loss
@@ -72,6 +77,11 @@ class Recipe:
     dev_candidates: int
     dev_every: int
     checkpoint_every: int
+
+    @property
+    def num_candidates(self) -> int:
+        """Candidates per list, the relevant one included."""
+        return 1 + self.num_bm25 + self.num_dense + self.num_random
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -103,7 +113,7 @@ def recipe_from_dict(fields: dict[str, Any]) -> Recipe:
     """
     try:
         sources = tuple(Source(**source) for source in fields.get("sources", []))
-        lists = {"layers": tuple(fields["layers"]), "crop_words": tuple(fields["crop_words"])}
+        lists = {"layers": tuple(fields["layers"]), "passage_words": tuple(fields["passage_words"])}
         recipe = Recipe(**{**fields, **lists, "sources": sources})
     except (KeyError, TypeError) as error:
         known = [field.name for field in dataclasses.fields(Recipe)]
@@ -119,9 +129,11 @@ def _check(recipe: Recipe) -> None:
             source.num_dev_queries > 0 for source in recipe.sources
         ),
         "layers must not be empty": bool(recipe.layers),
-        "num_candidates must exceed num_random + 1": (
-            recipe.num_candidates > recipe.num_random + 1
+        "num_bm25, num_dense and num_random must not be negative, nor all 0": (
+            min(recipe.num_bm25, recipe.num_dense, recipe.num_random) >= 0
+            and recipe.num_candidates > 1
         ),
+        "passage_words must be positive": min(recipe.passage_words, default=0) > 0,
         "max_length must exceed max_query_length + 3": (
             recipe.max_length > recipe.max_query_length + 3
         ),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 from transformers import BertModel
 
+from zen_fast.train.passages import Scores
 from zen_fast.train.vocabulary import load_tokenizer
 
 _MAX_LENGTH = 128
@@ -29,7 +29,7 @@ class Teacher:
     @torch.inference_mode()
     def embed(
         self, texts: Sequence[str], advance: Callable[[int], object] = lambda _: None
-    ) -> Tensor:
+    ) -> Scores:
         """Embed texts.
 
         Args:
@@ -54,4 +54,5 @@ class Teacher:
             pooled = (hidden * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             embeddings[indices] = functional.normalize(pooled, dim=-1)
             advance(len(indices))
-        return embeddings
+        vectors: Scores = embeddings.numpy()
+        return vectors

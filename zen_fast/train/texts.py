@@ -1,9 +1,9 @@
-"""Cutting texts: sentences, windows of a document around a query, content words."""
+"""Cutting texts: sentences, passages of whole sentences, content words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
@@ -30,21 +30,20 @@ def content_words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
 
 
-def best_window(sentences: Sequence[str], query: str, max_words: int) -> str:
-    """The run of sentences, at most `max_words` long, that shares most words with the query.
+def cut_passages(text: str, draw_words: Callable[[], int]) -> list[str]:
+    """Cut a text between sentences into passages that together are the whole text.
 
-    A first sentence longer than `max_words` is cut to it.
+    Args:
+        draw_words: called for each passage's length in words; a passage is longer only where its
+            one sentence is.
     """
-    wanted = {word[:5] for word in content_words(query)}
-    lengths = [len(sentence.split()) for sentence in sentences]
-    found = [{word[:5] for word in content_words(text)} & wanted for text in sentences]
-    best, best_overlap = (0, 1), -1
-    for first in range(len(sentences)):
-        last, words, shared = first, 0, set[str]()
-        while last < len(sentences) and (last == first or words + lengths[last] <= max_words):
-            words += lengths[last]
-            shared |= found[last]
-            last += 1
-        if len(shared) > best_overlap:
-            best, best_overlap = (first, last), len(shared)
-    return " ".join(" ".join(sentences[slice(*best)]).split()[:max_words])
+    passages: list[list[str]] = []
+    room = 0
+    for sentence in split_sentences(text):
+        num_words = len(sentence.split())
+        if num_words > room:
+            passages.append([])
+            room = draw_words()
+        passages[-1].append(sentence)
+        room -= num_words
+    return [" ".join(passage) for passage in passages]

@@ -48,6 +48,8 @@ class Trainer:
         )
         torch.manual_seed(recipe.seed)
         self.student = BertForSequenceClassification.from_pretrained(str(work / "start")).train()
+        # Words that training never shows keep their place beside those it does.
+        self.student.bert.embeddings.word_embeddings.requires_grad_(False)
         self._optimizer = self._make_optimizer()
         if self._checkpoint.is_file():
             self._load_checkpoint()
@@ -154,6 +156,8 @@ class Trainer:
         recipe = self.recipe
         body, plain, head = [], [], []
         for name, parameter in self.student.named_parameters():
+            if not parameter.requires_grad:
+                continue
             if name.startswith(("classifier", "bert.pooler")):
                 head.append(parameter)
             elif parameter.ndim == 1 or "embeddings" in name:
