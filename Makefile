@@ -27,7 +27,7 @@ benchmarks: $(VENV)/installed ## pytest-benchmark suites of the pieces
 lint: $(VENV)/installed ## ruff and clang-format, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/tests/*
+	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/tests/* benchmarks/*.cpp
 
 types: $(VENV)/installed ## mypy --strict
 	$(BIN)/mypy --strict zen_fast
@@ -35,7 +35,7 @@ types: $(VENV)/installed ## mypy --strict
 format: $(VENV)/installed ## ruff and clang-format, in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.h csrc/*.cpp csrc/tests/*
+	$(BIN)/clang-format -i csrc/*.h csrc/*.cpp csrc/tests/* benchmarks/*.cpp
 
 native-test: $(VENV)/installed ## C++ tests under the address, undefined-behaviour and thread sanitizers
 	for sanitizers in address,undefined thread; do \

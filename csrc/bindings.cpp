@@ -20,6 +20,7 @@ namespace py = pybind11;
 namespace {
 
 using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using ByteArray = py::array_t<int8_t, py::array::c_style>;
 using IdArray = py::array_t<int32_t, py::array::c_style>;
 using ViewTuple = std::tuple<int, int, int>;  // slot, column, width
 
@@ -97,6 +98,31 @@ class RecordedProgram {
                                   residual ? view(*residual) : zen::View{0, 0, 0}));
   }
 
+  void quantize(const ViewTuple& x, const ViewTuple& out,
+                const std::optional<FloatArray>& input_scales) {
+    require(!input_scales || input_scales->size() == view(x).width, "input_scales is (in,)");
+    require(view(out).width == zen::quantized_row_floats(view(x).width),
+            "out has quantized_row_floats(x) columns");
+    program_.add(zen::make_quantize(kernels(), view(x), view(out), data_or_null(input_scales)));
+  }
+
+  void quantized_linear(const ViewTuple& x, const ViewTuple& out, const ByteArray& values,
+                        const FloatArray& scales, const std::optional<FloatArray>& bias,
+                        const std::optional<std::string>& activation,
+                        const std::optional<ViewTuple>& residual) {
+    require(values.ndim() == 2 && values.shape(0) == view(out).width &&
+                view(x).width == zen::quantized_row_floats(static_cast<int>(values.shape(1))),
+            "values are (out, in)");
+    require(scales.size() == view(out).width, "scales is (out,)");
+    require(!bias || bias->size() == view(out).width, "bias is (out,)");
+    const zen::QuantizedMatrix weight{values.data(), scales.data(),
+                                      static_cast<int>(values.shape(0)),
+                                      static_cast<int>(values.shape(1))};
+    program_.add(zen::make_quantized_linear(kernels(), view(x), view(out), weight,
+                                            data_or_null(bias), activation_named(activation),
+                                            residual ? view(*residual) : zen::View{0, 0, 0}));
+  }
+
   void norm(const ViewTuple& x, const ViewTuple& out, const FloatArray& weight,
             const std::optional<FloatArray>& bias, float eps) {
     require(weight.size() == view(x).width, "weight is (width,)");
@@ -159,6 +185,14 @@ class RecordedProgram {
   void output(const ViewTuple& x) {
     num_labels_ = view(x).width;
     program_.add(zen::make_output(view(x)));
+  }
+
+  std::vector<double> op_seconds() const {
+    std::vector<double> seconds;
+    for (const int64_t nanoseconds : program_.op_nanoseconds()) {
+      seconds.push_back(1e-9 * static_cast<double>(nanoseconds));
+    }
+    return seconds;
   }
 
   py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
@@ -226,15 +260,24 @@ PYBIND11_MODULE(_C, m) {
         "Kernel sets that this processor and system can run, slowest first.");
   m.def("row_stride", &zen::row_stride, py::arg("width"),
         "Distance between the rows of a matrix of this width in the arena, in floats.");
+  m.def("quantized_row_floats", &zen::quantized_row_floats, py::arg("width"),
+        "Columns that a matrix of this width takes in the arena once it is quantized.");
   py::class_<RecordedProgram>(m, "Program")
       .def(py::init<const std::string&, int, int>(), py::arg("isa"), py::arg("num_threads"),
            py::arg("max_length"))
       .def_property_readonly("isa", &RecordedProgram::isa)
+      .def("op_seconds", &RecordedProgram::op_seconds,
+           "Seconds spent in each op since the program was made, all threads together.")
       .def("add_slot", &RecordedProgram::add_slot, py::arg("axis"), py::arg("offset"),
            py::arg("width"))
       .def("embed", &RecordedProgram::embed, py::arg("tables"), py::arg("out"))
       .def("linear", &RecordedProgram::linear, py::arg("x"), py::arg("out"), py::arg("weight"),
            py::arg("bias"), py::arg("activation"), py::arg("residual") = py::none())
+      .def("quantize", &RecordedProgram::quantize, py::arg("x"), py::arg("out"),
+           py::arg("input_scales"))
+      .def("quantized_linear", &RecordedProgram::quantized_linear, py::arg("x"), py::arg("out"),
+           py::arg("values"), py::arg("scales"), py::arg("bias"), py::arg("activation"),
+           py::arg("residual") = py::none())
       .def("norm", &RecordedProgram::norm, py::arg("x"), py::arg("out"), py::arg("weight"),
            py::arg("bias"), py::arg("eps"))
       .def("gate", &RecordedProgram::gate, py::arg("x"), py::arg("out"), py::arg("activation"),

@@ -35,6 +35,36 @@ struct GemmArgs {
   Activation activation;
 };
 
+// A weight (n, k) of 8-bit values within +-63 and one scale per row: B ~ scales[row] * values[row].
+struct QuantizedMatrix {
+  const int8_t* values;
+  const float* scales;
+  int n, k;
+};
+
+// Rows of unsigned 8-bit activations, x ~ step * (value - zero), each row scaled by itself so that
+// no row depends on another. A row is `k` bytes, padded to `quantized_row_bytes(k)`, then the two
+// floats step and zero.
+constexpr int quantized_row_bytes(int k) { return (k + 7) / 8 * 8; }
+constexpr int quantized_row_floats(int k) { return quantized_row_bytes(k) / 4 + 2; }
+
+struct QuantizedRow {
+  const uint8_t* values;
+  float step;
+  int zero;
+};
+
+// c = activation(a · Bᵀ + bias) + residual; a and B are quantized, the sums are exact.
+struct QuantizedGemmArgs {
+  MatrixView a;                // (m, quantized_row_floats(k))
+  const uint8_t* packed;       // panels with their scales and biases
+  const size_t* panel_starts;  // bytes into `packed`
+  MatrixView residual;         // (m, n), or null data
+  MutableMatrixView c;         // (m, n)
+  int m, n, k;
+  Activation activation;
+};
+
 // Scores and weighted sums of one attention op over a chunk of packed sequences.
 struct AttentionArgs {
   MatrixView query;       // (tokens, heads * head_dim), or (sequences, ...) with first_rows_only
@@ -68,6 +98,18 @@ struct Kernels {
   // Packs b (n, k) for gemm.
   void (*pack_gemm)(MatrixView b, int n, int k, float* packed);
   void (*gemm)(const GemmArgs& args, int first_panel, int last_panel);
+
+  int quantized_panel_width;
+  // Bytes that one packed panel takes at most.
+  size_t (*quantized_panel_bound)(int k);
+  // Packs rows [panel * width, ...) of b with their biases (or null); returns the bytes written,
+  // a multiple of 64. `out` is 64-byte aligned.
+  size_t (*pack_quantized_panel)(const QuantizedMatrix& b, const float* bias, int panel,
+                                 uint8_t* out);
+  void (*quantized_gemm)(const QuantizedGemmArgs& args, int first_panel, int last_panel);
+  // Quantizes rows [first, last) of x, `width` columns each times input_scales (width,) or null.
+  void (*quantize_rows)(MatrixView x, const float* input_scales, MutableMatrixView out, int width,
+                        int first, int last);
 
   // Floats of scratch that one call may need.
   size_t (*attention_scratch)(const AttentionArgs& args);

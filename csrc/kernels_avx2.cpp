@@ -1,6 +1,8 @@
 #include "vec_avx2.h"
 
 #define ZEN_ISA avx2
+#include "quantized_tile_avx2.h"
+// After the tile, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

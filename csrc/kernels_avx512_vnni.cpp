@@ -1,6 +1,8 @@
 #include "vec_avx512.h"
 
 #define ZEN_ISA avx512_vnni
+#include "quantized_tile_avx512.h"
+// After the tile, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

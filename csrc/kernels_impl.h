@@ -8,6 +8,7 @@
 #include "attention.h"
 #include "gemm.h"
 #include "kernels.h"
+#include "quantized_gemm.h"
 #include "rowwise.h"
 
 namespace zen::ZEN_ISA {
@@ -21,6 +22,11 @@ static const Kernels kKernels = {
     packed_size,
     pack_gemm,
     gemm,
+    kQuantizedPanelWidth,
+    quantized_panel_bound,
+    pack_quantized_panel,
+    quantized_gemm,
+    quantize_rows,
     attention_scratch,
     attention,
     embed,

@@ -1,6 +1,8 @@
 #include "vec_scalar.h"
 
 #define ZEN_ISA scalar
+#include "quantized_tile_scalar.h"
+// After the tile, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

@@ -98,6 +98,15 @@ OpPtr make_embed(const Kernels& kernels, std::vector<EmbeddingSource> sources, V
 OpPtr make_linear(const Kernels& kernels, View x, View out, const float* weight, const float* bias,
                   Activation activation, View residual);
 
+// Rows of x, times input_scales (x.width,) or null, for quantized linear ops; out has
+// quantized_row_floats(x.width) columns.
+OpPtr make_quantize(const Kernels& kernels, View x, View out, const float* input_scales);
+
+// x is what make_quantize wrote; weight and bias (weight.n,) or null are copied. Throws
+// std::invalid_argument for values outside +-63 or more columns than 32-bit sums can hold.
+OpPtr make_quantized_linear(const Kernels& kernels, View x, View out, const QuantizedMatrix& weight,
+                            const float* bias, Activation activation, View residual);
+
 OpPtr make_layer_norm(const Kernels& kernels, View x, View out, const float* weight,
                       const float* bias, float eps);
 

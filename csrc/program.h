@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -43,11 +44,15 @@ class Program {
   // A place `offset` floats per row into the axis's arena; slots may overlap in turn, never at
   // once.
   int add_slot(Axis axis, int offset, int width);
-  void add(OpPtr op) { ops_.push_back(std::move(op)); }
+  void add(OpPtr op);
 
   // Fills logits (num_sequences, num_labels). Thread-safe; calls take turns, because each of them
   // already uses every thread of the team.
   void run(const Batch& batch, float* logits, int num_labels);
+
+  // Nanoseconds spent in each op since the program was made, all threads together, without what
+  // they waited for each other.
+  std::vector<int64_t> op_nanoseconds() const;
 
  private:
   // One thread's working memory, kept between runs.
@@ -74,12 +79,14 @@ class Program {
   void reserve_scratch(const Chunk& chunk, const Memory& memory, Workspace& workspace) const;
   void run_alone(const Chunk& chunk, Workspace& workspace) const;
   void run_together(const Chunk& chunk, Runtime& runtime) const;
+  void run_op(size_t index, const Chunk& chunk, const Memory& memory, int first, int last) const;
 
   const Kernels& kernels_;
   const int num_threads_;
   const int max_length_;
   std::vector<Slot> slots_;
   std::vector<OpPtr> ops_;
+  mutable std::deque<std::atomic<int64_t>> op_nanoseconds_;  // atomics cannot move, so no vector
   std::atomic<Runtime*> runtime_;
 };
 

@@ -26,6 +26,14 @@ struct Vec {
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm256_maskstore_ps(p, lane_mask(n), v); }
 
+  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
+  void store_bytes(uint8_t* p) const {
+    const __m256i ints = _mm256_cvtps_epi32(v);
+    const __m128i shorts =
+        _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(shorts, shorts));
+  }
+
   static __m256i lane_mask(int n) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes);

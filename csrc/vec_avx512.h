@@ -26,6 +26,12 @@ struct Vec {
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm512_mask_storeu_ps(p, lane_mask(n), v); }
 
+  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
+  void store_bytes(uint8_t* p) const {
+    const __m512i ints = _mm512_max_epi32(_mm512_cvtps_epi32(v), _mm512_setzero_si512());
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(ints));
+  }
+
   static __mmask16 lane_mask(int n) {
     if (n >= kLanes) return 0xffff;
     return n <= 0 ? 0 : static_cast<__mmask16>((1u << n) - 1);

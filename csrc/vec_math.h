@@ -98,4 +98,14 @@ inline void store_lanes(Vec x, float* p, int lanes) {
   }
 }
 
+inline void store_bytes(Vec x, uint8_t* p, int lanes) {
+  if (lanes == Vec::kLanes) {
+    x.store_bytes(p);
+  } else {
+    uint8_t bytes[Vec::kLanes];
+    x.store_bytes(bytes);
+    for (int lane = 0; lane < lanes; ++lane) p[lane] = bytes[lane];
+  }
+}
+
 }  // namespace zen::ZEN_ISA

@@ -21,6 +21,10 @@ struct Vec {
   void store_partial(float* p, int n) const {
     if (n > 0) *p = v;
   }
+  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
+  void store_bytes(uint8_t* p) const {
+    *p = v > 0.0f ? static_cast<uint8_t>(v < 255.0f ? v : 255.0f) : uint8_t{0};
+  }
 };
 
 // IEEE half to single: exact, subnormals and infinities included.

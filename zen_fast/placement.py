@@ -23,7 +23,7 @@ REFERENCE_TOKENS = 8192
 
 BACKENDS = ("auto", "cpu", "reference")
 DEVICES = ("auto", "cpu")
-PRECISIONS = ("auto", "fp32")
+PRECISIONS = ("auto", "fp32", "int8")
 
 MakeBackend = Callable[[Encoder], tuple[Backend, int]]
 """Encoder → backend, and the tokens of one packed batch for it."""
@@ -66,7 +66,8 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
         running = CpuBackend(encoder, num_threads)
         if "auto" in (backend, device, precision):
             logger.info(
-                "chose the cpu backend: fp32, %s kernels, %d threads",
+                "chose the cpu backend: %s, %s kernels, %d threads",
+                "int8" if encoder.weights.is_quantized else "fp32",
                 running.isa,
                 running.num_threads,
             )

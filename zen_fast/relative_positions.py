@@ -55,7 +55,7 @@ def bucket_of_distance(relative: RelativeAttentionSpec, max_length: int) -> Arra
 
 
 def _project(x: Array, layer: Linear) -> Array:
-    projected: Array = x @ layer.weight.astype(np.float32).T
+    projected: Array = x @ layer.fp32_weight().T
     return projected if layer.bias is None else projected + layer.bias
 
 

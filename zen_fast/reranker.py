@@ -20,6 +20,7 @@ from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 from zen_fast.placement import make_backend
+from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
 from zen_fast.sentence_transformers_settings import read_settings
@@ -71,7 +72,8 @@ class ZenReranker(SentenceTransformersInterface):
         Args:
             model: "zen-mini" (ships with the package), a local folder, or a hub id.
             device: "auto" or "cpu".
-            precision: "auto" or "fp32".
+            precision: "fp32", "int8" (projections in 8 bits), or "auto": as stored, fp16 and bf16
+                widened to fp32.
             backend: "auto", "cpu" (own kernels) or "reference" (plain PyTorch, slow).
             max_length: longest (query, document) pair in tokens, special tokens included; None for
                 what tokenizer and model allow.
@@ -112,7 +114,7 @@ class ZenReranker(SentenceTransformersInterface):
             truncation=truncation,
             cache_bytes=cache_bytes,
         )
-        running, token_budget = make(Encoder(spec, checkpoint.weights))
+        running, token_budget = make(Encoder(spec, at_precision(checkpoint.weights, precision)))
         engine = Engine(running, tokenizer, spec, token_budget)
         if chosen is None:
             chosen = default_activation(

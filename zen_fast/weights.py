@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.spec import EncoderSpec
 
 Array = NDArray[Any]
 
+SCALES = "weight_scales"
+INPUT_SCALES = "input_scales"
+"""Last parts of the names under which a quantized weight's scales stand beside its values."""
+
+EMBEDDING_TABLES = ("embeddings.token", "embeddings.position", "embeddings.token_type")
+
+_QUANTIZABLE = re.compile(r"layers\.\d+\.(attention\.(qkv|output)|ffn\.(up|down))\.weight")
+_SMOOTHED = re.compile(r"layers\.\d+\.ffn\.down\.weight")
+
+
+def is_quantizable(name: str) -> bool:
+    """Whether int8 stores this tensor as bytes: every layer's projections, where the work is."""
+    return _QUANTIZABLE.fullmatch(name) is not None
+
+
+def is_smoothed(name: str) -> bool:
+    """Whether int8 gives this weight scales for its inputs too."""
+    return _SMOOTHED.fullmatch(name) is not None
+
+
+def beside(name: str, last_part: str) -> str:
+    """The name of what stands beside the weight `name`: its SCALES or INPUT_SCALES."""
+    return f"{name.removesuffix('.weight')}.{last_part}"
+
+
+@dataclass(frozen=True)
+class QuantizedMatrix:
+    """A weight of 8-bit values, W ≈ scales[:, None] * values * input_scales.
+
+    What it is multiplied with is quantized too, each row by itself, after its columns are
+    multiplied by `input_scales`.
+    """
+
+    values: Array
+    """(out, in) int8, within ±MAX_QUANTIZED"""
+    scales: Array
+    """(out,) fp32"""
+    input_scales: Array | None = None
+    """(in,) fp32, or None for ones"""
+
+    def fp32(self) -> Array:
+        """The matrix that the values stand for, (out, in)."""
+        matrix: Array = self.values * self.scales[:, None]
+        return matrix if self.input_scales is None else matrix * self.input_scales
+
 
 @dataclass(frozen=True)
 class Linear:
     """y = x Wᵀ + b, with weight (out, in) and bias (out,) or None."""
 
-    weight: Array
+    weight: Array | QuantizedMatrix
     bias: Array | None
+
+    @property
+    def out_width(self) -> int:
+        """Columns of the product."""
+        weight = self.weight
+        return len(weight.values if isinstance(weight, QuantizedMatrix) else weight)
+
+    def fp32_weight(self) -> Array:
+        """The weight as plain fp32."""
+        weight = self.weight
+        return weight.fp32() if isinstance(weight, QuantizedMatrix) else weight.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -31,11 +89,14 @@ class Norm:
 
 
 class Weights(Mapping[str, Array]):
-    """Canonical tensor name → array; fp32, or fp16 for embedding tables stored as fp16."""
+    """Canonical tensor name → array: fp32, embedding tables fp32 or fp16, quantized weights int8.
+
+    `parameter_shapes` names them all; beside each quantized weight stand its scales.
+    """
 
     def __init__(self, tensors: dict[str, Array], norm_eps: float) -> None:
         self._tensors = tensors
-        self._norm_eps = norm_eps
+        self.norm_eps = norm_eps
 
     def __getitem__(self, name: str) -> Array:
         return self._tensors[name]
@@ -46,14 +107,25 @@ class Weights(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether projections are int8."""
+        return any(name.endswith(SCALES) for name in self)
+
     def linear(self, name: str, rows: slice = slice(None)) -> Linear:
         """The projection `name`, or the slice of its output rows."""
-        bias = self._tensors.get(f"{name}.bias")
-        return Linear(self[f"{name}.weight"][rows], None if bias is None else bias[rows])
+        weight, bias = self[f"{name}.weight"][rows], self._tensors.get(f"{name}.bias")
+        scales = self._tensors.get(f"{name}.{SCALES}")
+        return Linear(
+            weight
+            if scales is None
+            else QuantizedMatrix(weight, scales[rows], self._tensors.get(f"{name}.{INPUT_SCALES}")),
+            None if bias is None else bias[rows],
+        )
 
     def norm(self, name: str) -> Norm:
         """The LayerNorm `name`."""
-        return Norm(self[f"{name}.weight"], self._tensors.get(f"{name}.bias"), self._norm_eps)
+        return Norm(self[f"{name}.weight"], self._tensors.get(f"{name}.bias"), self.norm_eps)
 
 
 def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from zen_fast.architectures.gte import GTE, NEW
 from zen_fast.architectures.modernbert import MODERNBERT
 from zen_fast.architectures.settings import Settings
 from zen_fast.errors import UnsupportedModelError
+from zen_fast.quantization import SCHEME
 from zen_fast.spec import EncoderSpec
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "encoder_spec"]
@@ -55,7 +56,7 @@ def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
     """
     settings = Settings(config)
     settings.require("pruned_heads", {}, {})
-    settings.require("quantization_config", None, None)
+    _require_known_quantization(config.get("quantization_config"))
     spec = architecture_of(config).encoder_spec(settings)
     if spec.hidden_size % spec.num_heads:
         raise UnsupportedModelError(
@@ -66,3 +67,14 @@ def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
             f"rotary embedding needs heads of even width; this model's are {spec.head_dim} wide"
         )
     return spec
+
+
+def _require_known_quantization(quantization: Any) -> None:
+    if quantization is None:
+        return
+    scheme = quantization.get("scheme") if isinstance(quantization, dict) else None
+    if scheme != SCHEME:
+        raise UnsupportedModelError(
+            f"config.json has quantization_config={quantization!r}; zen_fast reads what "
+            f"`zen-fast quantize` of this release writes (scheme {SCHEME!r}): quantize the original"
+        )

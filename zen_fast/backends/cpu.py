@@ -69,9 +69,14 @@ class CpuBackend:
         recorder = Recorder()
         recorder.finish(encoder.logits(recorder))
         lower(recorder.instructions, self._program)
+        self._op_names = [instruction.describe() for instruction in recorder.instructions]
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
         return self._program.run(
             batch.token_ids, batch.token_type_ids, batch.position_ids, batch.cu_seqlens
         )
+
+    def seconds_by_op(self) -> list[tuple[str, float]]:
+        """Seconds that each recorded op has taken so far, in order, all threads together."""
+        return list(zip(self._op_names, self._program.op_seconds(), strict=True))

@@ -12,7 +12,7 @@ from zen_fast import _C
 from zen_fast.backends.memory_plan import MemoryPlan
 from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.spec import Activation, Pooling
-from zen_fast.weights import Linear, Norm
+from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
 Axis = Literal["tokens", "sequences"]
 
@@ -37,6 +37,16 @@ class Instruction:
     options: dict[str, Any] = field(default_factory=dict)
     overwritable: Matrix | None = None
     """An input whose place the output may take over, if nothing reads it later."""
+
+    def describe(self) -> str:
+        """Name, axis and widths: "linear tokens 384 -> 1536 gelu"."""
+        x = next(iter(self.inputs.values()), None)
+        parts = [self.name, (self.output or x or Matrix(0, "tokens", 0, 0)).axis]
+        if x is not None:
+            parts.append(str(x.width))
+        if self.output is not None:
+            parts.append(f"-> {self.output.width}")
+        return " ".join([*parts, self.options.get("activation") or ""]).rstrip()
 
 
 class Recorder:
@@ -72,15 +82,20 @@ class Recorder:
         activation: Activation | None = None,
         residual: Matrix | None = None,
     ) -> Matrix:
+        weight = layer.weight
+        options: dict[str, Any] = {"bias": layer.bias, "activation": activation}
+        if isinstance(weight, QuantizedMatrix):
+            name, x = "quantized_linear", self._quantized(x, weight.input_scales)
+            options |= {"values": weight.values, "scales": weight.scales}
+        else:
+            name = "linear"
+            options["weight"] = weight
         inputs = {"x": x} if residual is None else {"x": x, "residual": residual}
-        return self._record(
-            "linear",
-            inputs,
-            self._new(x.axis, layer.weight.shape[0]),
-            weight=layer.weight,
-            bias=layer.bias,
-            activation=activation,
-        )
+        return self._record(name, inputs, self._new(x.axis, layer.out_width), **options)
+
+    def _quantized(self, x: Matrix, input_scales: Array | None) -> Matrix:
+        output = self._new(x.axis, _C.quantized_row_floats(x.width))
+        return self._record("quantize", {"x": x}, output, input_scales=input_scales)
 
     def norm(self, x: Matrix, norm: Norm) -> Matrix:
         return self._record(

@@ -14,8 +14,9 @@ from torch.nn import functional
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.quantization import MAX_QUANTIZED_ACTIVATION
 from zen_fast.spec import Activation, Pooling
-from zen_fast.weights import Array, Linear, Norm
+from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
 
 class ReferenceBackend:
@@ -56,7 +57,11 @@ class ReferenceOps:
         residual: Tensor | None = None,
     ) -> Tensor:
         bias = None if layer.bias is None else _tensor(layer.bias)
-        x = functional.linear(x, _tensor(layer.weight), bias)
+        if isinstance(layer.weight, QuantizedMatrix):
+            x = _quantized_product(x, layer.weight)
+            x = x if bias is None else x + bias
+        else:
+            x = functional.linear(x, _tensor(layer.weight), bias)
         if activation is not None:
             x = _activate(x, activation)
         return x if residual is None else x + residual
@@ -143,6 +148,19 @@ def _relative_scores(
         by_key = (k @ queries.transpose(1, 2)).gather(2, rows.T.expand(num_heads, -1, -1))
         scores = by_key.transpose(1, 2) + scores
     return scores
+
+
+def _quantized_product(x: Tensor, weight: QuantizedMatrix) -> Tensor:
+    """x Wᵀ with each row of x as bytes, x ≈ step * (value - zero), and exact sums."""
+    if weight.input_scales is not None:
+        x = x * _tensor(weight.input_scales)
+    low, high = x.amin(dim=1, keepdim=True).clamp(max=0), x.amax(dim=1, keepdim=True).clamp(min=0)
+    inverse = torch.where(high > low, MAX_QUANTIZED_ACTIVATION / (high - low), 0.0)
+    zero = (0.5 - low * inverse).floor()
+    values = ((x * inverse).round() + zero).clamp(0, MAX_QUANTIZED_ACTIVATION)
+    sums = (values - zero).double() @ _tensor(weight.values).double().T
+    step = (high - low) / MAX_QUANTIZED_ACTIVATION
+    return sums.float() * (step * _tensor(weight.scales))
 
 
 def _heads(x: Tensor, num_heads: int) -> Tensor:

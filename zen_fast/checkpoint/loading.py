@@ -15,9 +15,18 @@ from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import TensorFiles
 from zen_fast.errors import CheckpointError
 from zen_fast.spec import EncoderSpec
-from zen_fast.weights import Array, Weights, parameter_shapes
+from zen_fast.weights import (
+    EMBEDDING_TABLES,
+    INPUT_SCALES,
+    SCALES,
+    Array,
+    Weights,
+    beside,
+    is_quantizable,
+    is_smoothed,
+    parameter_shapes,
+)
 
-_EMBEDDING_TABLES = ("embeddings.token", "embeddings.position", "embeddings.token_type")
 _MAX_NAMES_SHOWN = 8
 
 
@@ -57,8 +66,36 @@ def load_checkpoint(
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=load_weights(TensorFiles(folder), architecture_of(config), spec),
+        weights=_load(TensorFiles(folder), config, spec),
     )
+
+
+def _load(files: TensorFiles, config: dict[str, Any], spec: EncoderSpec) -> Weights:
+    if config.get("quantization_config") is None:
+        return load_weights(files, architecture_of(config), spec)
+    return load_quantized_weights(files, spec)
+
+
+def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
+    """Map the canonical tensors of a quantized checkpoint.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of the wrong shape or kind.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in parameter_shapes(spec).items():
+        shapes[name] = shape
+        if is_quantizable(name):
+            shapes[beside(name, SCALES)] = shape[:1]
+        if is_smoothed(name):
+            shapes[beside(name, INPUT_SCALES)] = shape[1:]
+    where = ", ".join(str(path) for path in files.paths)
+    if missing := set(shapes) - set(files):
+        raise CheckpointError(f"missing in {where}: {_listed(missing)}; quantize the model again")
+    if leftover := set(files) - set(shapes):
+        raise CheckpointError(f"{where} has tensors of no use: {_listed(leftover)}")
+    tensors = {name: _gather(files, name, (name,), shape) for name, shape in shapes.items()}
+    return Weights(tensors, spec.norm_eps)
 
 
 def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> Weights:
@@ -98,8 +135,10 @@ def _gather(
             )
     if len(parts) > 1:
         return np.concatenate([part.fp32() for part in parts])
-    # A view of the file keeps large embedding tables out of memory, page by page.
-    return parts[0].fp32_or_fp16() if name in _EMBEDDING_TABLES else parts[0].fp32()
+    # A view of the file keeps large tables out of memory, page by page.
+    if parts[0].dtype == "I8" and is_quantizable(name):
+        return parts[0].stored
+    return parts[0].fp32_or_fp16() if name in EMBEDDING_TABLES else parts[0].fp32()
 
 
 def _listed(names: Iterable[str]) -> str:

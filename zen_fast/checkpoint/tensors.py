@@ -27,6 +27,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "BF16": _BF16,
     "I64": np.dtype(np.int64),
     "I32": np.dtype(np.int32),
+    "I8": np.dtype(np.int8),
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }

@@ -1,0 +1,47 @@
+// What the packed panels of every instruction set have in common.
+#pragma once
+
+#include <cstring>
+
+#include "kernels.h"
+
+namespace zen::ZEN_ISA {
+
+// Activations that one 32-bit broadcast carries: a step of the inner loop.
+constexpr int kStepBytes = 4;
+
+inline int num_steps(int k) { return quantized_row_bytes(k) / kStepBytes; }
+
+template <int kWidth>
+struct alignas(64) PanelHeader {
+  float scales[kWidth];
+  float biases[kWidth];
+  int32_t sums[kWidth];  // of a row's values: what its zero point has to take back
+
+  PanelHeader(const QuantizedMatrix& b, const float* bias, int panel) {
+    for (int column = 0; column < kWidth; ++column) {
+      const int row = panel * kWidth + column;
+      scales[column] = row < b.n ? b.scales[row] : 0.0f;
+      biases[column] = row < b.n && bias != nullptr ? bias[row] : 0.0f;
+      sums[column] = 0;
+      for (int i = 0; row < b.n && i < b.k; ++i) sums[column] += b.values[ptrdiff_t{row} * b.k + i];
+    }
+  }
+};
+
+// Writes the values of one step, a column's four beside the next column's, zeros in the padding.
+template <int kWidth>
+inline void pack_step(const QuantizedMatrix& b, int panel, int step, int8_t* out) {
+  const int first = step * kStepBytes, count = b.k - first;
+  for (int column = 0; column < kWidth; ++column, out += kStepBytes) {
+    const int row = panel * kWidth + column;
+    const int8_t* values = b.values + ptrdiff_t{row} * b.k + first;
+    if (row < b.n && count >= kStepBytes) {
+      std::memcpy(out, values, kStepBytes);
+    } else {
+      for (int i = 0; i < kStepBytes; ++i) out[i] = row < b.n && i < count ? values[i] : int8_t{0};
+    }
+  }
+}
+
+}  // namespace zen::ZEN_ISA

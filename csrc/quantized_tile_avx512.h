@@ -1,0 +1,77 @@
+// 8-bit tile for AVX512-VNNI: vpdpbusd adds four products into 32 bits at once.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+#include <new>
+
+#include "quantized_panel.h"
+
+namespace zen::avx512_vnni {
+
+constexpr int kVectorColumns = 16;
+constexpr int kQuantizedTileVectors = 2;
+constexpr int kQuantizedPanelWidth = kVectorColumns * kQuantizedTileVectors;
+// 12 x 2 sums, 2 vectors of weights, 1 of activations: 27 of 32 registers.
+constexpr int kQuantizedTileRows = 12;
+
+constexpr int kVectorBytes = 64;
+constexpr int kStepSize = kQuantizedTileVectors * kVectorBytes;
+
+using Header = PanelHeader<kQuantizedPanelWidth>;
+
+inline size_t quantized_panel_bound(int k) {
+  return sizeof(Header) + static_cast<size_t>(num_steps(k)) * kStepSize;
+}
+
+inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, int panel,
+                                   uint8_t* out) {
+  new (out) Header(b, bias, panel);
+  int8_t* values = reinterpret_cast<int8_t*>(out + sizeof(Header));
+  for (int step = 0; step < num_steps(b.k); ++step, values += kStepSize) {
+    pack_step<kQuantizedPanelWidth>(b, panel, step, values);
+  }
+  return quantized_panel_bound(b.k);
+}
+
+template <int kRows>
+inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* panel, int k,
+                                    MutableMatrixView c) {
+  const Header& header = *reinterpret_cast<const Header*>(panel);
+  const uint8_t* values = panel + sizeof(Header);
+  __m512i sums[kRows][kQuantizedTileVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kQuantizedTileVectors; ++v) {
+      const __m512i weights = _mm512_load_si512(header.sums + v * kVectorColumns);
+      sums[r][v] = _mm512_mullo_epi32(weights, _mm512_set1_epi32(-rows[r].zero));
+    }
+  }
+  const int steps = num_steps(k);
+  for (int step = 0; step < steps; ++step, values += kStepSize) {
+    __m512i weights[kQuantizedTileVectors];
+    for (int v = 0; v < kQuantizedTileVectors; ++v) {
+      weights[v] = _mm512_load_si512(values + v * kVectorBytes);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      int32_t four;
+      std::memcpy(&four, rows[r].values + step * kStepBytes, sizeof four);
+      const __m512i x = _mm512_set1_epi32(four);
+      for (int v = 0; v < kQuantizedTileVectors; ++v) {
+        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 step = _mm512_set1_ps(rows[r].step);
+    for (int v = 0; v < kQuantizedTileVectors; ++v) {
+      const __m512 scale = _mm512_mul_ps(step, _mm512_load_ps(header.scales + v * kVectorColumns));
+      const __m512 bias = _mm512_load_ps(header.biases + v * kVectorColumns);
+      _mm512_storeu_ps(c.row(r) + v * kVectorColumns,
+                       _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), scale, bias));
+    }
+  }
+}
+
+}  // namespace zen::avx512_vnni

@@ -1,0 +1,50 @@
+// 8-bit tile, one product at a time: the oracle.
+#pragma once
+
+#include <cstring>
+#include <new>
+
+#include "quantized_panel.h"
+
+namespace zen::scalar {
+
+constexpr int kQuantizedPanelWidth = 4;
+constexpr int kQuantizedTileRows = 1;
+
+using Header = PanelHeader<kQuantizedPanelWidth>;
+constexpr int kStepSize = kQuantizedPanelWidth * kStepBytes;
+
+inline size_t quantized_panel_bound(int k) {
+  const size_t values = static_cast<size_t>(num_steps(k)) * kStepSize;
+  return (sizeof(Header) + values + 63) / 64 * 64;
+}
+
+inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, int panel,
+                                   uint8_t* out) {
+  new (out) Header(b, bias, panel);
+  int8_t* values = reinterpret_cast<int8_t*>(out + sizeof(Header));
+  for (int step = 0; step < num_steps(b.k); ++step, values += kStepSize) {
+    pack_step<kQuantizedPanelWidth>(b, panel, step, values);
+  }
+  return quantized_panel_bound(b.k);
+}
+
+template <int kRows>
+inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* panel, int k,
+                                    MutableMatrixView c) {
+  const Header& header = *reinterpret_cast<const Header*>(panel);
+  const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
+  for (int r = 0; r < kRows; ++r) {
+    for (int column = 0; column < kQuantizedPanelWidth; ++column) {
+      int32_t sum = -rows[r].zero * header.sums[column];
+      for (int i = 0; i < k; ++i) {
+        const int place = i / kStepBytes * kStepSize + column * kStepBytes + i % kStepBytes;
+        sum += rows[r].values[i] * values[place];
+      }
+      const float scale = rows[r].step * header.scales[column];
+      c.row(r)[column] = static_cast<float>(sum) * scale + header.biases[column];
+    }
+  }
+}
+
+}  // namespace zen::scalar

@@ -1,0 +1,96 @@
+"""INT8: weights symmetric per output channel, activations dynamic per token.
+
+A weight is 7 bits wide, so that two of its products with a byte never leave 16 bits: that is what
+AVX2 multiplies with, and one scheme for every instruction set gives one score everywhere. What
+reads activations keeps all 8 bits; their outliers cost more than the weights' rounding does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zen_fast.errors import UnsupportedDeviceError
+from zen_fast.weights import (
+    EMBEDDING_TABLES,
+    INPUT_SCALES,
+    SCALES,
+    Array,
+    QuantizedMatrix,
+    Weights,
+    beside,
+    is_quantizable,
+    is_smoothed,
+)
+
+SCHEME = "w7-per-channel a8-per-token"
+"""Written into a quantized checkpoint; another arithmetic must get another name."""
+
+MAX_QUANTIZED = 63
+"""Largest magnitude of a quantized weight."""
+
+MAX_QUANTIZED_ACTIVATION = 255
+
+
+def quantize_matrix(weight: Array, smooth: bool = False) -> QuantizedMatrix:
+    """Round an (out, in) weight to 7 bits, one scale per output channel.
+
+    Args:
+        smooth: share out the range of each input channel between weight and activation, by the
+            root of the channel's largest weight, as SmoothQuant does (Xiao et al., ICML 2023,
+            arXiv 2211.10438) but from the weights alone.
+    """
+    weight = weight.astype(np.float32)
+    input_scales = _input_scales(weight) if smooth else None
+    if input_scales is not None:
+        weight = weight / input_scales
+    scales = np.abs(weight).max(axis=1, initial=0.0) / np.float32(MAX_QUANTIZED)
+    inverse = np.divide(1.0, scales, where=scales > 0, out=np.zeros_like(scales))
+    values = np.rint(weight * inverse[:, None]).clip(-MAX_QUANTIZED, MAX_QUANTIZED)
+    return QuantizedMatrix(values.astype(np.int8), scales, input_scales)
+
+
+def _input_scales(weight: Array) -> Array:
+    """(in,) roots of each channel's largest weight, of geometric mean 1 where they are not 0."""
+    largest = np.abs(weight).max(axis=0, initial=0.0)
+    used = largest > 0
+    if not used.any():
+        return np.ones_like(largest)
+    typical = np.exp(np.log(largest[used]).mean())
+    scales: Array = np.sqrt(np.where(used, largest / typical, 1.0)).astype(np.float32)
+    return scales
+
+
+def quantize_weights(weights: Weights) -> Weights:
+    """Quantize every layer's projections; embedding tables become fp16, all else stays fp32.
+
+    Only `is_smoothed` weights are smoothed. They read what no norm has levelled, and a few of their
+    input channels have large weights: a measured quarter less noise in zen-mini's logits. Where a
+    norm comes before, smoothing by its weight made the noise larger.
+    """
+    tensors = dict(weights)
+    for name in filter(is_quantizable, weights):
+        matrix = quantize_matrix(weights[name], smooth=is_smoothed(name))
+        tensors[name] = matrix.values
+        tensors[beside(name, SCALES)] = matrix.scales
+        if matrix.input_scales is not None:
+            tensors[beside(name, INPUT_SCALES)] = matrix.input_scales
+    for name in EMBEDDING_TABLES:
+        if name in tensors:
+            tensors[name] = tensors[name].astype(np.float16, copy=False)
+    return Weights(tensors, weights.norm_eps)
+
+
+def at_precision(weights: Weights, precision: str) -> Weights:
+    """The weights for `precision`: "auto" (as stored), "fp32" or "int8".
+
+    Raises:
+        UnsupportedDeviceError: fp32 is asked of a checkpoint that was quantized.
+    """
+    if precision == "fp32" and weights.is_quantized:
+        raise UnsupportedDeviceError(
+            "precision='fp32', but the checkpoint is int8; load the model it was made from, or "
+            "leave precision at 'auto'"
+        )
+    return (
+        quantize_weights(weights) if precision == "int8" and not weights.is_quantized else weights
+    )
