@@ -6,114 +6,41 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer
+from toy_training import toy_recipe, write_base, write_collections
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
-    BertModel,
 )
 
 from zen_fast.train.__main__ import main
 from zen_fast.train.errors import RecipeError, ResumeError
 from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.prepare import prepare
-from zen_fast.train.recipe import Recipe, Source, load_recipe, recipe_from_dict
+from zen_fast.train.recipe import Recipe, load_recipe, recipe_from_dict
 from zen_fast.train.student import pair_logits
 from zen_fast.train.trainer import Trainer
-
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.?"
-_ANIMALS = ("otter", "heron", "badger", "weasel", "falcon", "salmon", "beaver", "lizard")
-_WORDS = (
-    *_ANIMALS,
-    "lives",
-    "where",
-    "does",
-    "near",
-    "water",
-    "number",
-    "in",
-    "the",
-    "and",
-    "eats",
-)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random three-layer bi-encoder with a letter-and-word vocabulary."""
     folder = tmp_path_factory.mktemp("base")
-    pieces = [*_SPECIAL, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *_WORDS]
-    vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens(list(_SPECIAL))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=24,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=40,
-        max_position_embeddings=128,
-    )
-    BertModel(config).save_pretrained(folder)
+    write_base(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One collection "toy" with a train split of 24 questions."""
     folder = tmp_path_factory.mktemp("data")
-    toy = folder / "toy"
-    (toy / "qrels").mkdir(parents=True)
-    documents, queries, judgements = [], [], ["query-id\tcorpus-id\tscore"]
-    for index in range(24):
-        animal = _ANIMALS[index % len(_ANIMALS)]
-        text = (
-            f"The {animal} number {index} lives near the water and the trees. "
-            f"In the night the {animal} eats {index} fishes and sleeps. "
-            f"People say that the {animal} has seen the number {index} before."
-        )
-        documents.append({"_id": f"d{index}", "title": f"{animal} {index}", "text": text})
-        queries.append({"_id": f"q{index}", "text": f"Where does the {animal} {index} live?"})
-        judgements.append(f"q{index}\td{index}\t1")
-    for name, rows in (("corpus", documents), ("queries", queries)):
-        (toy / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    (toy / "qrels" / "train.tsv").write_text("\n".join(judgements) + "\n")
+    write_collections(folder)
     return folder
 
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """zen-mini's recipe at toy size."""
-    return dataclasses.replace(
-        load_recipe("zen-mini"),
-        sources=(Source("toy", 0, num_questions=16, num_cloze=6, num_dev_queries=4),),
-        layers=(0, 2),
-        vocabulary_size=90,
-        passage_words=(8, 16),
-        num_bm25=1,
-        num_dense=1,
-        num_random=1,
-        max_query_length=16,
-        max_length=48,
-        num_steps=8,
-        lists_per_step=3,
-        warmup_steps=2,
-        decay_steps=3,
-        dev_every=4,
-        checkpoint_every=4,
-    )
+    return toy_recipe()
 
 
 def _weights(trainer: Trainer) -> torch.Tensor:
