@@ -16,15 +16,16 @@ template <int kWidth>
 struct alignas(64) PanelHeader {
   float scales[kWidth];
   float biases[kWidth];
-  int32_t sums[kWidth];  // of a row's values: what its zero point has to take back
+  float sums[kWidth];  // of a row's values: what the activations' zero point has to take back
 
   PanelHeader(const QuantizedMatrix& b, const float* bias, int panel) {
     for (int column = 0; column < kWidth; ++column) {
       const int row = panel * kWidth + column;
       scales[column] = row < b.n ? b.scales[row] : 0.0f;
       biases[column] = row < b.n && bias != nullptr ? bias[row] : 0.0f;
-      sums[column] = 0;
-      for (int i = 0; row < b.n && i < b.k; ++i) sums[column] += b.values[ptrdiff_t{row} * b.k + i];
+      int sum = 0;
+      for (int i = 0; row < b.n && i < b.k; ++i) sum += b.values[ptrdiff_t{row} * b.k + i];
+      sums[column] = static_cast<float>(sum);
     }
   }
 };

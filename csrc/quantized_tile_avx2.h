@@ -182,11 +182,7 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
 
   TileSums<kRows> sums;
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kQuantizedTileVectors; ++v) {
-      const __m256i weights =
-          load_vector(reinterpret_cast<const uint8_t*>(header.sums + v * kVectorColumns));
-      sums[r][v] = _mm256_mullo_epi32(weights, _mm256_set1_epi32(kMidpoint - rows[r].zero));
-    }
+    for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm256_setzero_si256();
   }
   groups = add_groups<kGroupDepths[0], kRows>(rows, places, header.num_groups[0], groups, sums);
   places += header.num_groups[0];
@@ -196,11 +192,13 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
 
   for (int r = 0; r < kRows; ++r) {
     const __m256 step = _mm256_set1_ps(rows[r].step);
+    const __m256 shift = _mm256_set1_ps(static_cast<float>(kMidpoint - rows[r].zero));
     for (int v = 0; v < kQuantizedTileVectors; ++v) {
+      const __m256 shifted = _mm256_fmadd_ps(
+          shift, _mm256_load_ps(header.sums + v * kVectorColumns), _mm256_cvtepi32_ps(sums[r][v]));
       const __m256 scale = _mm256_mul_ps(step, _mm256_load_ps(header.scales + v * kVectorColumns));
       const __m256 bias = _mm256_load_ps(header.biases + v * kVectorColumns);
-      _mm256_storeu_ps(c.row(r) + v * kVectorColumns,
-                       _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][v]), scale, bias));
+      _mm256_storeu_ps(c.row(r) + v * kVectorColumns, _mm256_fmadd_ps(shifted, scale, bias));
     }
   }
 }

@@ -42,10 +42,7 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
   const uint8_t* values = panel + sizeof(Header);
   __m512i sums[kRows][kQuantizedTileVectors];
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kQuantizedTileVectors; ++v) {
-      const __m512i weights = _mm512_load_si512(header.sums + v * kVectorColumns);
-      sums[r][v] = _mm512_mullo_epi32(weights, _mm512_set1_epi32(-rows[r].zero));
-    }
+    for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm512_setzero_si512();
   }
   const int steps = num_steps(k);
   for (int step = 0; step < steps; ++step, values += kStepSize) {
@@ -65,11 +62,13 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
   }
   for (int r = 0; r < kRows; ++r) {
     const __m512 step = _mm512_set1_ps(rows[r].step);
+    const __m512 shift = _mm512_set1_ps(static_cast<float>(-rows[r].zero));
     for (int v = 0; v < kQuantizedTileVectors; ++v) {
+      const __m512 shifted = _mm512_fmadd_ps(
+          shift, _mm512_load_ps(header.sums + v * kVectorColumns), _mm512_cvtepi32_ps(sums[r][v]));
       const __m512 scale = _mm512_mul_ps(step, _mm512_load_ps(header.scales + v * kVectorColumns));
       const __m512 bias = _mm512_load_ps(header.biases + v * kVectorColumns);
-      _mm512_storeu_ps(c.row(r) + v * kVectorColumns,
-                       _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), scale, bias));
+      _mm512_storeu_ps(c.row(r) + v * kVectorColumns, _mm512_fmadd_ps(shifted, scale, bias));
     }
   }
 }

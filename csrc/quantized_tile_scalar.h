@@ -36,7 +36,7 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
   const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
   for (int r = 0; r < kRows; ++r) {
     for (int column = 0; column < kQuantizedPanelWidth; ++column) {
-      int32_t sum = -rows[r].zero * header.sums[column];
+      int32_t sum = -rows[r].zero * static_cast<int32_t>(header.sums[column]);
       for (int i = 0; i < k; ++i) {
         const int place = i / kStepBytes * kStepSize + column * kStepBytes + i % kStepBytes;
         sum += rows[r].values[i] * values[place];

@@ -15,7 +15,12 @@ pytest.importorskip("transformers")
 
 import random_models  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
-from tolerances import BATCH_PER_SPREAD, PARITY_PER_SPREAD  # noqa: E402
+from tolerances import (  # noqa: E402
+    BATCH_PER_SPREAD,
+    INT8_PER_SPREAD,
+    INT8_ROUNDING_FLIP_PER_SPREAD,
+    PARITY_PER_SPREAD,
+)
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
 from zen_fast.backends import Backend  # noqa: E402
@@ -23,6 +28,7 @@ from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.batching import TokenizedPair, pack  # noqa: E402
 from zen_fast.checkpoint import load_checkpoint  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
+from zen_fast.quantization import quantize_weights  # noqa: E402
 
 PRETRAINED_BODY = Path(__file__).parents[2] / "shared" / "models" / "all-MiniLM-L6-v2"
 LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
@@ -142,6 +148,19 @@ def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: 
             np.testing.assert_array_equal(batched, alone[order])
         else:  # BLAS orders its sums by the shapes that it is given
             assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
+
+
+@pytest.mark.parametrize("name", _backend_names()[1:])
+def test_int8_logits_equal_those_of_the_reference(name: str, oracle: Oracle) -> None:
+    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
+    logits, expected = (
+        _run(make_backend(each, quantized), oracle, range(len(oracle.pairs)))
+        for each in (name, "reference")
+    )
+    difference = np.abs(logits - expected) / oracle.spread
+    # Where a value lies on the edge between two bytes, backends may round it apart.
+    assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+    assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
 
 
 def test_logits_equal_stock_on_pretrained_weights(

@@ -5,3 +5,9 @@ PARITY_PER_SPREAD = 1e-4
 
 BATCH_PER_SPREAD = 3e-5
 """Largest change of a logit when its sequence is batched otherwise, over the same deviation."""
+
+INT8_PER_SPREAD = 1e-3
+"""Largest difference of most int8 logits between backends, over the same deviation."""
+
+INT8_ROUNDING_FLIP_PER_SPREAD = 0.1
+"""The same for the few where an activation lies on the edge between two bytes."""
