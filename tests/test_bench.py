@@ -35,6 +35,23 @@ class Wrong:
     def settings(self):
         return {}
 """
+COARSE_ENGINES = """
+from zen_fast.bench.engines.transformers import TransformersEngine
+
+
+class Coarse(TransformersEngine):
+    precision = "int8"
+    factor = 1.04
+
+    def logits(self, query, documents):
+        logits = super().logits(query, documents)
+        mean = sum(logits) / len(logits)
+        return [mean + self.factor * (logit - mean) for logit in logits]
+
+
+class TooCoarse(Coarse):
+    factor = 2.0
+"""
 QUICK = ("--model", "tiny", "--quick", "--threads", "1")
 NUM_QUERIES, NUM_CANDIDATES = 3, 5
 
@@ -122,6 +139,29 @@ def test_bench_reports_every_engine_and_refuses_a_wrong_one(
     assert "p50_ms" not in wrong
 
 
+def test_bench_gates_an_adapter_at_the_precision_it_names(
+    collection: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "coarse_engines.py").write_text(COARSE_ENGINES)
+    inherited = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), inherited)))
+    json_path = tmp_path / "report.json"
+    engines = "coarse_engines:Coarse,coarse_engines:TooCoarse"
+    data = ("--data", str(collection), "--queries", "3", "--candidates", "5")
+    status = main([*QUICK, *data, "--engines", engines, "--json", str(json_path)])
+
+    assert status == 1
+    assert "REFUSED TooCoarse: max |Δlogit|" in capsys.readouterr().out
+    reference, coarse, too_coarse = _report(json_path)["rows"]
+    assert [row["precision"] for row in (reference, coarse, too_coarse)] == ["fp32", "int8", "int8"]
+    assert coarse["refused"] is None
+    assert coarse["max_abs_logit_difference"] > 0
+    assert "0.1 of the logits' spread" in too_coarse["refused"]
+
+
 def test_bench_succeeds_on_single_pairs_without_judgements(
     collection: Path, tmp_path: Path
 ) -> None:
@@ -139,7 +179,6 @@ def test_bench_succeeds_on_single_pairs_without_judgements(
     [
         (("--engines", "faster"), "unknown engine 'faster'"),
         (("--precision", "fp31"), "unknown precision 'fp31'; accepted: fp32"),
-        (("--precision", "int8"), "unknown precision 'int8'; accepted: fp32"),
         (("--data", "no-such-folder"), "no judgements at no-such-folder"),
         (("--json", "no-such-folder/report.json"), "there is no folder no-such-folder"),
     ],

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from zen_fast.bench.flops import useful_flops
-from zen_fast.bench.gate import refusal
+from zen_fast.bench.gate import refusal, require_tolerance
 from zen_fast.bench.metrics import kendall_tau, ndcg_at_10, percentiles, top_overlap
+from zen_fast.errors import InvalidArgumentError
 from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 
 
@@ -94,6 +95,12 @@ def test_useful_flops_add_up_over_sequences() -> None:
 
 
 REFERENCE = [[0.0, 1.0], [10.0]]
+
+
+def test_gate_names_a_precision_that_has_no_tolerance() -> None:
+    require_tolerance("int8", "Engine")
+    with pytest.raises(InvalidArgumentError, match="Engine says that its precision is 'int7'"):
+        require_tolerance("int7", "Engine")
 
 
 def test_gate_accepts_differences_within_the_tolerance() -> None:

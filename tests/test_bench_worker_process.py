@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zen_fast.bench.engines import EngineOptions, EngineRow, engine_rows
+from zen_fast.bench.engines import EngineOptions, EngineRow, engine_rows, load_engine
 from zen_fast.bench.worker_process import EngineFailedError, WorkerProcess
-from zen_fast.errors import InvalidArgumentError
+from zen_fast.errors import InvalidArgumentError, MissingDependencyError
 
 ADAPTERS = """
+import atexit
 import os
+import pathlib
 import sys
 
 
@@ -29,6 +32,14 @@ class Counting:
 
     def settings(self):
         return {"threads": self.threads, "omp": os.environ["OMP_NUM_THREADS"]}
+
+
+class Tidy(Counting):
+    precision = "int8"
+
+    def __init__(self, options):
+        super().__init__(options)
+        atexit.register(pathlib.Path(options.model_folder).write_text, "tidied up")
 
 
 class Raising(Counting):
@@ -72,6 +83,16 @@ def test_worker_answers_with_logits_seconds_and_description() -> None:
     assert 1e6 < described["peak_rss_bytes"] < 1e9
 
 
+def test_worker_names_the_adapters_precision_and_lets_an_idle_one_tidy_up(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    with WorkerProcess("tidy", num_threads=1) as worker:
+        row = EngineRow(worker.name, "adapters:Tidy", "fp32")
+        _, precision = worker.load(row, replace(OPTIONS, model_folder=str(left)))
+        assert not left.exists()
+    assert precision == "int8"
+    assert left.read_text() == "tidied up"
+
+
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
@@ -94,6 +115,15 @@ def test_worker_load_names_an_adapter_that_is_not_there(adapter: str) -> None:
         pytest.raises(EngineFailedError, match="InvalidArgumentError"),
     ):
         _load(worker, adapter)
+
+
+def test_load_engine_names_the_package_that_an_adapter_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy_adapter.py").write_text("import no_such_package")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingDependencyError, match="pip install no_such_package"):
+        load_engine("needy_adapter:Engine", OPTIONS)
 
 
 def test_engine_rows_put_the_reference_first_and_give_zen_a_row_per_precision() -> None:

@@ -78,8 +78,9 @@ def _stock_logits(folder: Path, query: str, documents: list[str], max_length: in
     logits = []
     with torch.inference_mode():
         for document in documents:
+            # In lists: outside one, an empty document would be taken for none.
             pair = tokenizer(
-                query, document, truncation=True, max_length=max_length, return_tensors="pt"
+                [query], [document], truncation=True, max_length=max_length, return_tensors="pt"
             )
             logits.append(float(model.eval()(**pair).logits[0, 0]))
     return logits

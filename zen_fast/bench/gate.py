@@ -26,6 +26,15 @@ def require_known_precisions(precisions: Sequence[str]) -> None:
             )
 
 
+def require_tolerance(precision: str, engine_name: str) -> None:
+    """Raises InvalidArgumentError for a precision that no engine can be held to."""
+    if precision not in TOLERANCES:
+        raise InvalidArgumentError(
+            f"{engine_name} says that its precision is {precision!r}; accepted: "
+            f"{', '.join(TOLERANCES)}"
+        )
+
+
 def refusal(
     logits: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], precision: str
 ) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 from rich.progress import Progress
 
 from zen_fast.bench.engines import EngineOptions, EngineRow
-from zen_fast.bench.gate import refusal
+from zen_fast.bench.gate import refusal, require_tolerance
 from zen_fast.bench.worker_process import EngineFailedError, WorkerProcess
 from zen_fast.bench.workloads import Request, Workload
 
@@ -128,10 +128,13 @@ class _Runner:
         self, row: EngineRow, options: EngineOptions, first: Request, stack: ExitStack
     ) -> None:
         self._worker = stack.enter_context(WorkerProcess(row.name, options.num_threads))
-        load_seconds = self._worker.load(row, replace(options, precision=row.precision))
+        load_seconds, precision = self._worker.load(row, replace(options, precision=row.precision))
+        require_tolerance(precision, row.name)
         self._worker.logits(first.query, first.documents[:1])
         cold_start_seconds = time.perf_counter() - self._worker.started
-        self.measurement = EngineMeasurement(row, load_seconds, cold_start_seconds)
+        self.measurement = EngineMeasurement(
+            replace(row, precision=precision), load_seconds, cold_start_seconds
+        )
 
     def warm_up(self, requests: Sequence[Request]) -> tuple[list[list[float]], float]:
         """Tune, then answer; logits and seconds."""

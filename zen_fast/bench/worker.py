@@ -33,7 +33,9 @@ class Worker:
     def load(self, adapter: str, options: dict[str, Any]) -> Answer:
         start = time.perf_counter()
         self._engine = load_engine(adapter, EngineOptions(**options))
-        return {"seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        precision = getattr(self._engine, "precision", options["precision"])
+        return {"seconds": seconds, "precision": precision}
 
     def tune(self, query: str, documents: list[str]) -> Answer:
         self._peak_rss_bytes = peak_rss_bytes()

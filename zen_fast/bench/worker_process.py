@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ from zen_fast.bench.engines import EngineOptions, EngineRow
 from zen_fast.errors import ZenError
 
 _STDERR_TAIL = 1500
+_FAREWELL_SECONDS = 5.0
+"""An idle engine may take so long to tidy up after itself: adapters own temporary folders."""
 
 
 class EngineFailedError(ZenError):
@@ -29,6 +32,7 @@ class WorkerProcess:
     def __init__(self, name: str, num_threads: int) -> None:
         self.name = name
         self.started = time.perf_counter()
+        self._idle = True
         self._stderr: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115  (closed in close)
             "w+", encoding="utf-8", errors="replace"
         )
@@ -57,9 +61,10 @@ class WorkerProcess:
     ) -> None:
         self.close()
 
-    def load(self, row: EngineRow, options: EngineOptions) -> float:
-        """Import the engine and load the model; seconds."""
-        return float(self._ask("load", adapter=row.adapter, options=asdict(options))["seconds"])
+    def load(self, row: EngineRow, options: EngineOptions) -> tuple[float, str]:
+        """Import the engine and load the model; seconds, and the precision it computes in."""
+        answer = self._ask("load", adapter=row.adapter, options=asdict(options))
+        return float(answer["seconds"]), str(answer["precision"])
 
     def tune(self, query: str, documents: Sequence[str]) -> None:
         self._ask("tune", query=query, documents=documents)
@@ -86,7 +91,11 @@ class WorkerProcess:
         return float(self._ask("sgemm", num_threads=num_threads, device=device)["gflops"])
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process: by the end of its input where it is idle, else whatever it is doing."""
+        if self._idle and self._process.stdin is not None:
+            _close_quietly(self._process.stdin)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_FAREWELL_SECONDS)
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -97,6 +106,7 @@ class WorkerProcess:
     def _ask(self, command: str, **arguments: object) -> dict[str, Any]:
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("the worker was started with pipes")
+        self._idle = False
         try:
             self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
             self._process.stdin.flush()
@@ -108,6 +118,7 @@ class WorkerProcess:
                 f"the process of {self.name} died in `{command}` "
                 f"(exit status {self._process.wait()}); its last words:\n{self._last_words()}"
             )
+        self._idle = True
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise EngineFailedError(f"{self.name} failed in `{command}`: {answer['error']}")

@@ -36,7 +36,11 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """An adapter; its constructor takes EngineOptions, imports the engine and loads the model."""
+    """An adapter; its constructor takes EngineOptions, imports the engine and loads the model.
+
+    One that computes in another precision than fp32 says so in an attribute `precision`, one of
+    zen_fast.bench.gate.TOLERANCES: its row is reported and held to the reference as that.
+    """
 
     def logits(self, query: str, documents: Sequence[str]) -> list[float]:
         """From strings to one raw logit per document, in input order: what is timed."""
@@ -90,8 +94,9 @@ def load_engine(adapter: str, options: EngineOptions) -> Engine:
     except ModuleNotFoundError as error:
         if error.name == module_name:
             raise InvalidArgumentError(f"no module {module_name!r} for {adapter!r}") from error
+        package = "zen-fast[bench]" if adapter in ENGINES.values() else error.name
         raise MissingDependencyError(
-            f"the engine {adapter} needs {error.name}: pip install zen-fast[bench]"
+            f"the engine {adapter} needs {error.name}: pip install {package}"
         ) from error
     if not hasattr(module, class_name):
         raise InvalidArgumentError(f"module {module_name!r} has no class {class_name!r}")
