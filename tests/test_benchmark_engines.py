@@ -55,6 +55,7 @@ class Loaded:
 def repository_root_on_path() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
+        importlib.import_module("benchmarks.engines")  # before openvino, which it keeps quiet
         yield
 
 

@@ -1,9 +1,10 @@
 """CTranslate2: its BERT encoder, with the pooler and the classifier in numpy.
 
-Told the lengths, it leaves padding out of the linear layers. With several streams (`inter_threads`) the replicas share one copy of the weights.
-`int8` quantizes the weights of the linear layers when converting, and activations row by row at
-run time; the rest is fp32. Which matrix library multiplies is left to CTranslate2: Intel's on Intel
-processors, oneDNN on others; `CT2_USE_MKL=1` in the environment forces the former.
+Told the lengths, it leaves padding out of the linear layers. With several streams
+(`inter_threads`) the replicas share one copy of the weights. `int8` quantizes the weights of the
+linear layers when converting, and activations row by row at run time; the rest is fp32. Which
+matrix library multiplies is left to CTranslate2: Intel's on Intel processors, oneDNN on others;
+`CT2_USE_MKL=1` in the environment forces the former.
 """
 
 from __future__ import annotations
