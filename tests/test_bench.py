@@ -174,6 +174,26 @@ def test_bench_succeeds_on_single_pairs_without_judgements(
     assert [len(row["latencies_ms"]) for row in report["rows"]] == [25, 25]
 
 
+def test_bench_profile_tells_where_each_precision_spends_its_time(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_path = tmp_path / "report.json"
+    data = ("--data", str(collection), "--queries", "2", "--candidates", "3")
+    precisions = ("--engines", "zen", "--precision", "fp32,int8", "--profile")
+    assert main([*QUICK, *data, *precisions, "--json", str(json_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "zen-fp32: share of time" in printed
+    assert "zen-int8: share of time" in printed
+    stock, fp32, int8 = (row["seconds_by_op"] for row in _report(json_path)["rows"])
+    assert stock == {}
+    for seconds in (fp32, int8):
+        assert seconds["tokenize"] > 0
+        assert min(seconds.values()) >= 0
+    assert any(op.startswith("linear tokens") for op in fp32)
+    assert any(op.startswith("quantized_linear tokens") for op in int8)
+    assert any(op.startswith("quantize tokens") for op in int8)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

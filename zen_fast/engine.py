@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,6 +46,8 @@ class Engine:
         self.tokenizer = tokenizer
         self.spec = spec
         self.token_budget = token_budget
+        self._lock = threading.Lock()
+        self._tokenize_seconds = 0.0
 
     def logits(
         self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
@@ -67,7 +71,10 @@ class Engine:
         logits: NDArray[np.float32],
         progress: ProgressBar,
     ) -> None:
+        start = time.perf_counter()
         pairs = self.tokenizer.encode_pairs(queries, documents)
+        with self._lock:
+            self._tokenize_seconds += time.perf_counter() - start
         for batch in schedule([len(pair) for pair in pairs], self.token_budget):
             packed = pack([pairs[index] for index in batch], self.spec)
             largest_id = int(packed.token_ids.max())
@@ -78,3 +85,10 @@ class Engine:
                 )
             logits[batch] = self.backend.forward(packed)
             progress.advance(len(batch))
+
+    def seconds_by_op(self) -> dict[str, float]:
+        """Seconds spent so far, by op: "tokenize", then the forward pass's by name and widths."""
+        seconds = {"tokenize": self._tokenize_seconds}
+        for name, each in self.backend.seconds_by_op():
+            seconds[name] = seconds.get(name, 0.0) + each
+        return seconds

@@ -152,6 +152,10 @@ class ZenReranker(SentenceTransformersInterface):
         """From logits to scores."""
         return self._activation
 
+    def seconds_by_op(self) -> dict[str, float]:
+        """Where the time went since loading: op → seconds, as if all threads had shared each op."""
+        return self._engine.seconds_by_op()
+
     def token_cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._engine.tokenizer.cache_statistics()

@@ -17,3 +17,9 @@ class Backend(Protocol):
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
+
+    def seconds_by_op(self) -> list[tuple[str, float]]:
+        """Seconds that each op of the graph has taken so far, as if all threads had shared it.
+
+        Empty where the backend does not measure.
+        """

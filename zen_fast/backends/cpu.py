@@ -78,5 +78,6 @@ class CpuBackend:
         )
 
     def seconds_by_op(self) -> list[tuple[str, float]]:
-        """Seconds that each recorded op has taken so far, in order, all threads together."""
-        return list(zip(self._op_names, self._program.op_seconds(), strict=True))
+        """Seconds that each recorded op has taken so far, as if all threads had shared it."""
+        seconds = (each / self.num_threads for each in self._program.op_seconds())
+        return list(zip(self._op_names, seconds, strict=True))

@@ -39,14 +39,17 @@ class Instruction:
     """An input whose place the output may take over, if nothing reads it later."""
 
     def describe(self) -> str:
-        """Name, axis and widths: "linear tokens 384 -> 1536 gelu"."""
+        """Name, kind of rows and widths, as in "linear tokens 384 -> 1536 gelu"."""
         x = next(iter(self.inputs.values()), None)
-        parts = [self.name, (self.output or x or Matrix(0, "tokens", 0, 0)).axis]
+        rows = self.output or x
+        words = [self.name, "" if rows is None else rows.axis]
         if x is not None:
-            parts.append(str(x.width))
-        if self.output is not None:
-            parts.append(f"-> {self.output.width}")
-        return " ".join([*parts, self.options.get("activation") or ""]).rstrip()
+            quantized = self.options.get("values")  # (out, in); x is wider by its scales
+            words.append(str(x.width if quantized is None else quantized.shape[1]))
+        if self.output is not None and self.name != "quantize":
+            words.append(f"-> {self.output.width}")
+        words.append(self.options.get("activation") or "")
+        return " ".join(filter(None, words))
 
 
 class Recorder:

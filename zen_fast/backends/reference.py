@@ -33,6 +33,10 @@ class ReferenceBackend:
             logits: NDArray[np.float32] = self._encoder.logits(ReferenceOps(batch)).numpy()
         return logits
 
+    def seconds_by_op(self) -> list[tuple[str, float]]:
+        """Nothing: this backend is not measured."""
+        return []
+
 
 class ReferenceOps:
     """The op protocol over one batch."""

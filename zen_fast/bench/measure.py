@@ -37,6 +37,8 @@ class EngineMeasurement:
     refusal: str | None = None
     """Why the gate refused it; a refused engine is not reported as timed."""
     settings: dict[str, Any] = field(default_factory=dict)
+    seconds_by_op: dict[str, float] = field(default_factory=dict)
+    """Where the engine's time went, the first turn included; empty where it does not tell."""
     peak_rss_bytes: int = 0
     latencies_seconds: list[float] = field(default_factory=list)
     """One for each timed request."""
@@ -154,6 +156,7 @@ class _Runner:
     def describe(self) -> None:
         described = self._worker.describe()
         self.measurement.settings = described["settings"]
+        self.measurement.seconds_by_op = described["seconds_by_op"]
         self.measurement.peak_rss_bytes = described["peak_rss_bytes"]
 
     def _answer(self, request: Request) -> tuple[list[float], float]:

@@ -36,6 +36,7 @@ class BenchOptions:
     seed: int
     json_path: Path | None
     plot_path: Path | None
+    profile: bool
 
 
 def parse_options(arguments: Sequence[str]) -> BenchOptions:
@@ -56,6 +57,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         seed=parsed.seed,
         json_path=parsed.json,
         plot_path=parsed.plot,
+        profile=parsed.profile,
     )
 
 
@@ -131,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     results.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="plot latency against quality"
+    )
+    results.add_argument(
+        "--profile", action="store_true", help="print each zen row's share of time by op"
     )
     return parser
 

@@ -31,7 +31,7 @@ from zen_fast.bench.plot import write_plot
 from zen_fast.bench.random_model import SHAPES, write_random_model
 from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.summary import summarize
-from zen_fast.bench.table import ReportConsole, print_report
+from zen_fast.bench.table import ReportConsole, print_profiles, print_report
 from zen_fast.bench.workloads import CUT_TEXT, Workload, cut_text, ranking, requests_per_turn
 from zen_fast.checkpoint.location import locate
 from zen_fast.collection import Collection, load_collection
@@ -90,7 +90,10 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
         options.json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot_path is not None:
         write_plot(report, options.plot_path)
-    print_report(report, ReportConsole())
+    console = ReportConsole()
+    print_report(report, console)
+    if options.profile:
+        print_profiles(report, console)
     return int(any(row["refused"] for row in report["rows"]))
 
 

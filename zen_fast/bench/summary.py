@@ -72,6 +72,7 @@ def _row(
         "load_seconds": engine.load_seconds,
         "cold_start_seconds": engine.cold_start_seconds,
         "peak_rss_bytes": engine.peak_rss_bytes,
+        "seconds_by_op": engine.seconds_by_op,
     }
     if row["refused"] is None:
         row |= _speed(engine, totals, ceiling_gflops)

@@ -71,6 +71,19 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(f"REFUSED {row['engine']}: {row['refused']}", style="bold red")
 
 
+def print_profiles(report: Mapping[str, Any], console: Console) -> None:
+    """Print the share of time by op of every engine that tells it."""
+    for row in report["rows"]:
+        total = sum(row["seconds_by_op"].values())
+        if not total:
+            continue
+        table = Table("op (rows per, columns in -> out)", title=f"{row['engine']}: share of time")
+        table.add_column("share", justify="right")
+        for op, seconds in sorted(row["seconds_by_op"].items(), key=lambda item: -item[1]):
+            table.add_row(op, f"{seconds / total:.1%}")
+        console.print(table)
+
+
 def _cell(row: Mapping[str, Any], figure: _Figure) -> str:
     value = row.get(figure.key)
     if row["refused"] and figure not in _COST:

@@ -51,6 +51,7 @@ class Worker:
     def describe(self) -> Answer:
         return {
             "settings": self.engine.settings(),
+            "seconds_by_op": getattr(self.engine, "seconds_by_op", dict)(),
             "peak_rss_bytes": max(self._peak_rss_bytes, peak_rss_bytes()),
         }
 

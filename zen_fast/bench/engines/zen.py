@@ -28,5 +28,9 @@ class ZenEngine:
     def tune(self, query: str, documents: Sequence[str]) -> None:
         """There is nothing to choose."""
 
+    def seconds_by_op(self) -> dict[str, float]:
+        """Where the time went, for the report's profile."""
+        return self._reranker.seconds_by_op()
+
     def settings(self) -> dict[str, Any]:
         return {"version": zen_fast.__version__, "backend": self._reranker.backend}
