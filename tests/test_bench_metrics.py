@@ -7,7 +7,7 @@ import math
 import pytest
 
 from zen_fast.bench.flops import useful_flops
-from zen_fast.bench.gate import refusal, require_tolerance
+from zen_fast.bench.gate import TOLERANCES, refusal, require_tolerance
 from zen_fast.bench.metrics import kendall_tau, ndcg_at_10, percentiles, top_overlap
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
@@ -104,12 +104,12 @@ def test_gate_names_a_precision_that_has_no_tolerance() -> None:
 
 
 def test_gate_accepts_differences_within_the_tolerance() -> None:
-    assert refusal([[0.0009, 1.0], [10.0]], REFERENCE, "fp32") is None
-    assert refusal([[0.5, 1.0], [10.0]], REFERENCE, "int8") is None
+    assert refusal([[0.0009, 1.0], [10.0]], REFERENCE, TOLERANCES["fp32"]) is None
+    assert refusal([[0.5, 1.0], [10.0]], REFERENCE, TOLERANCES["int8"]) is None
 
 
 @pytest.mark.parametrize("wrong", [0.0011, math.nan, math.inf])
 def test_gate_refuses_differences_beyond_the_tolerance(wrong: float) -> None:
-    message = refusal([[wrong, 1.0], [10.0]], REFERENCE, "fp32")
+    message = refusal([[wrong, 1.0], [10.0]], REFERENCE, TOLERANCES["fp32"])
     assert message is not None
     assert "exceeds 0.001" in message

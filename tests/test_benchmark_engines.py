@@ -21,7 +21,7 @@ from tiny_tokenizers import ODD_TEXTS, SENTENCES, random_text
 import zen_fast
 from zen_fast.bench.engines import EngineOptions, EngineRow, load_engine
 from zen_fast.bench.engines.padded_batches import BATCH_SIZES
-from zen_fast.bench.gate import refusal
+from zen_fast.bench.gate import TOLERANCES, refusal
 from zen_fast.bench.worker_process import WorkerProcess
 from zen_fast.errors import UnsupportedDeviceError
 
@@ -142,11 +142,11 @@ def test_int8_adapter_passes_the_gate_of_int8_and_no_finer_one(
     int8.engine.batch_size = 5
     logits = int8.engine.logits(int8.query, int8.documents)
     assert int8.engine.precision == "int8"
-    assert refusal([logits], [int8.stock], "int8") is None
+    assert refusal([logits], [int8.stock], TOLERANCES["int8"]) is None
     backwards = int8.engine.logits(int8.query, int8.documents[::-1])
-    assert refusal([backwards[::-1]], [int8.stock], "int8") is None
+    assert refusal([backwards[::-1]], [int8.stock], TOLERANCES["int8"]) is None
     # As exact as fp32 would mean that nothing was quantized.
-    assert refusal([logits], [int8.stock], "fp32") is not None
+    assert refusal([logits], [int8.stock], TOLERANCES["fp32"]) is not None
 
 
 def test_tune_chooses_from_both_ways_and_keeps_the_logits(fp32: Loaded) -> None:

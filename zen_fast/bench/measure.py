@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -70,10 +70,11 @@ def measure(
     workload: Workload,
     rows: Sequence[EngineRow],
     options: EngineOptions,
+    tolerances: Mapping[str, float],
     limits: Limits,
     progress: Progress,
 ) -> Measurement:
-    """Measure every row on the workload, the reference first.
+    """Measure every row on the workload, the reference first; `tolerances` are the gate's.
 
     The first turn's requests warm up and gate, untimed; what is timed is gated once more.
 
@@ -86,7 +87,7 @@ def measure(
         )
         runners: list[_Runner] = []
         for row in progress.track(rows, description="start engines"):
-            runners.append(_Runner(row, options, workload.requests[0], stack))
+            runners.append(_Runner(row, options, tolerances, workload.requests[0], stack))
         ceiling.sample()
         warm_up = workload.requests[: workload.requests_per_turn]
         turn_seconds = _warm_up_and_gate(runners, warm_up, progress)
@@ -127,8 +128,14 @@ class _Runner:
     """An engine's process together with what has been observed of it."""
 
     def __init__(
-        self, row: EngineRow, options: EngineOptions, first: Request, stack: ExitStack
+        self,
+        row: EngineRow,
+        options: EngineOptions,
+        tolerances: Mapping[str, float],
+        first: Request,
+        stack: ExitStack,
     ) -> None:
+        self._tolerances = tolerances
         self._worker = stack.enter_context(WorkerProcess(row.name, options.num_threads))
         load_seconds, precision = self._worker.load(row, replace(options, precision=row.precision))
         require_tolerance(precision, row.name)
@@ -151,7 +158,7 @@ class _Runner:
 
     def gate(self, logits: list[list[float]], reference: list[list[float]]) -> None:
         row = self.measurement.row
-        self.measurement.refusal = refusal(logits, reference, row.precision)
+        self.measurement.refusal = refusal(logits, reference, self._tolerances[row.precision])
 
     def describe(self) -> None:
         described = self._worker.describe()

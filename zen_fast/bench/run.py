@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from zen_fast.bench.engines import EngineOptions, engine_rows
-from zen_fast.bench.gate import require_known_precisions
+from zen_fast.bench.gate import require_known_precisions, tolerances
 from zen_fast.bench.machine import describe_machine, describe_versions, git_commit
 from zen_fast.bench.measure import Limits, measure
 from zen_fast.bench.models import BenchModel, open_model
@@ -81,6 +81,7 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
                 "fp32",
                 model.pair_tokenizer.max_length,
             ),
+            tolerances(model.random_weights),
             Limits(started + options.seconds - _REPORTING_SECONDS, options.num_queries),
             progress,
         )
