@@ -128,6 +128,28 @@ def test_readme_train_command_makes_a_model(command: str, folder: Path) -> None:
     assert len(scores) == 2
 
 
+@pytest.mark.parametrize("command", _commands_of("zen-fast quantize"))
+def test_readme_quantize_command_writes_a_model(command: str, folder: Path) -> None:
+    assert "MB" in _run(command, folder)
+    reranker = ZenReranker.from_pretrained(folder / command.split()[-1])
+    assert reranker.rerank("greenhouse gases", PASSAGES, k=1)[0].document == PASSAGES[0]
+
+
+def test_readme_int8_figures_are_those_of_the_committed_results() -> None:
+    results = ROOT / "benchmarks" / "results" / "minilm-l6-short-int8.json"
+    rows = {row["engine"]: row for row in json.loads(results.read_text())["rows"]}
+    section = README.split("\n## int8\n")[1].split("\n## ")[0]
+    written = [float(each.replace(",", "")) for each in re.findall(r"([\d,]+) ms", section)]
+    engines = (
+        "zen-int8",
+        "zen-fp32",
+        "OnnxRuntimeInt8",
+        "CTranslate2Int8",
+        "sentence-transformers",
+    )
+    assert written == [round(rows[engine]["p50_ms"]) for engine in engines]
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
