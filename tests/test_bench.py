@@ -159,7 +159,7 @@ def test_bench_gates_an_adapter_at_the_precision_it_names(
     assert [row["precision"] for row in (reference, coarse, too_coarse)] == ["fp32", "int8", "int8"]
     assert coarse["refused"] is None
     assert coarse["max_abs_logit_difference"] > 0
-    assert "0.1 of the logits' spread" in too_coarse["refused"]
+    assert "0.3 of the logits' spread" in too_coarse["refused"]
 
 
 def test_bench_succeeds_on_single_pairs_without_judgements(

@@ -75,6 +75,6 @@ def _require_known_quantization(quantization: Any) -> None:
     scheme = quantization.get("scheme") if isinstance(quantization, dict) else None
     if scheme != SCHEME:
         raise UnsupportedModelError(
-            f"config.json has quantization_config={quantization!r}; zen_fast reads what "
-            f"`zen-fast quantize` of this release writes (scheme {SCHEME!r}): quantize the original"
+            f"config.json has quantization_config={quantization!r}; accepted: none, or what "
+            f"`zen-fast quantize` of this release writes (scheme {SCHEME!r}); quantize the original"
         )
