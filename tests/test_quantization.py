@@ -19,6 +19,7 @@ from zen_fast.quantization import (
     MAX_QUANTIZED,
     at_precision,
     quantize_matrix,
+    quantize_weights,
 )
 from zen_fast.quantize import main
 from zen_fast.weights import Weights
@@ -145,3 +146,21 @@ def test_at_precision_quantizes_once(weights: Weights) -> None:
     assert quantized.is_quantized
     assert at_precision(quantized, "int8") is quantized
     assert at_precision(weights, "auto") is weights
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_quantize_weights_refuses_what_is_not_finite(weights: Weights, bad: float) -> None:
+    name = "layers.1.ffn.up.weight"
+    broken = weights[name].copy()
+    broken[3, 4] = bad
+    with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight .* not finite"):
+        quantize_weights(Weights({**weights, name: broken}, weights.norm_eps))
+
+
+def test_quantize_weights_keeps_embeddings_that_fp16_cannot_hold(weights: Weights) -> None:
+    name = "embeddings.position"
+    large = weights[name].astype(np.float32)
+    large[0, 0] = 1e6
+    quantized = quantize_weights(Weights({**weights, name: large}, weights.norm_eps))
+    assert quantized[name].dtype == np.float32
+    assert quantized["embeddings.token"].dtype == np.float16
