@@ -72,12 +72,12 @@ def quantize_weights(weights: Weights) -> Weights:
     """
     tensors = dict(weights)
     for name in filter(is_quantizable, weights):
-        matrix = quantize_matrix(weights[name], smooth=is_smoothed(name))
-        if not np.isfinite(matrix.scales).all():
+        if not np.isfinite(weights[name]).all():
             raise CheckpointError(
                 f"{name} holds values that are not finite, which int8 cannot stand for; choose "
                 "precision='fp32' or a sound checkpoint"
             )
+        matrix = quantize_matrix(weights[name], smooth=is_smoothed(name))
         tensors[name] = matrix.values
         tensors[beside(name, SCALES)] = matrix.scales
         if matrix.input_scales is not None:
