@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <new>
 
 #include "kernels.h"
 
@@ -43,6 +44,24 @@ inline void pack_step(const QuantizedMatrix& b, int panel, int step, int8_t* out
       for (int i = 0; i < kStepBytes; ++i) out[i] = row < b.n && i < count ? values[i] : int8_t{0};
     }
   }
+}
+
+// A panel whose steps simply follow each other: what an instruction set without overflow needs.
+template <int kWidth>
+inline size_t plain_panel_size(int k) {
+  const size_t values = static_cast<size_t>(num_steps(k)) * kWidth * kStepBytes;
+  return (sizeof(PanelHeader<kWidth>) + values + 63) / 64 * 64;
+}
+
+template <int kWidth>
+inline size_t pack_plain_panel(const QuantizedMatrix& b, const float* bias, int panel,
+                               uint8_t* out) {
+  new (out) PanelHeader<kWidth>(b, bias, panel);
+  int8_t* values = reinterpret_cast<int8_t*>(out + sizeof(PanelHeader<kWidth>));
+  for (int step = 0; step < num_steps(b.k); ++step, values += kWidth * kStepBytes) {
+    pack_step<kWidth>(b, panel, step, values);
+  }
+  return plain_panel_size<kWidth>(b.k);
 }
 
 }  // namespace zen::ZEN_ISA

@@ -4,7 +4,6 @@
 #include <immintrin.h>
 
 #include <cstring>
-#include <new>
 
 #include "quantized_panel.h"
 
@@ -21,18 +20,11 @@ constexpr int kStepSize = kQuantizedTileVectors * kVectorBytes;
 
 using Header = PanelHeader<kQuantizedPanelWidth>;
 
-inline size_t quantized_panel_bound(int k) {
-  return sizeof(Header) + static_cast<size_t>(num_steps(k)) * kStepSize;
-}
+inline size_t quantized_panel_bound(int k) { return plain_panel_size<kQuantizedPanelWidth>(k); }
 
 inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, int panel,
                                    uint8_t* out) {
-  new (out) Header(b, bias, panel);
-  int8_t* values = reinterpret_cast<int8_t*>(out + sizeof(Header));
-  for (int step = 0; step < num_steps(b.k); ++step, values += kStepSize) {
-    pack_step<kQuantizedPanelWidth>(b, panel, step, values);
-  }
-  return quantized_panel_bound(b.k);
+  return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
 template <int kRows>

@@ -1,9 +1,6 @@
 // 8-bit tile, one product at a time: the oracle.
 #pragma once
 
-#include <cstring>
-#include <new>
-
 #include "quantized_panel.h"
 
 namespace zen::scalar {
@@ -14,19 +11,11 @@ constexpr int kQuantizedTileRows = 1;
 using Header = PanelHeader<kQuantizedPanelWidth>;
 constexpr int kStepSize = kQuantizedPanelWidth * kStepBytes;
 
-inline size_t quantized_panel_bound(int k) {
-  const size_t values = static_cast<size_t>(num_steps(k)) * kStepSize;
-  return (sizeof(Header) + values + 63) / 64 * 64;
-}
+inline size_t quantized_panel_bound(int k) { return plain_panel_size<kQuantizedPanelWidth>(k); }
 
 inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, int panel,
                                    uint8_t* out) {
-  new (out) Header(b, bias, panel);
-  int8_t* values = reinterpret_cast<int8_t*>(out + sizeof(Header));
-  for (int step = 0; step < num_steps(b.k); ++step, values += kStepSize) {
-    pack_step<kQuantizedPanelWidth>(b, panel, step, values);
-  }
-  return quantized_panel_bound(b.k);
+  return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
 template <int kRows>
