@@ -13,6 +13,9 @@ namespace zen::ZEN_ISA {
 
 constexpr int kMaxQuantized = 255;
 
+// Rows that span less are all zeros: 255 over the span would be infinite.
+constexpr float kSmallestRange = 1e-36f, kLargestRange = 3e38f;
+
 // Every row's range includes 0, so that its zero point is one of the 256 values. A row with an
 // infinity or a NaN gets a step that is not finite, and so do all results made from it.
 inline void quantize_rows(MatrixView x, const float* input_scales, MutableMatrixView out, int width,
@@ -32,8 +35,10 @@ inline void quantize_rows(MatrixView x, const float* input_scales, MutableMatrix
     });
     const float smallest = -reduce_max(Vec::zero() - low);
     const float range = reduce_max(high) - smallest;
-    const float inverse = range > 0.0f ? kMaxQuantized / range : 0.0f;
-    const float zero = static_cast<float>(static_cast<int>(0.5f - smallest * inverse));
+    const bool usable = range > kSmallestRange && range < kLargestRange;  // neither with a NaN
+    const float inverse = usable ? kMaxQuantized / range : 0.0f;
+    const int zero_point = usable ? static_cast<int>(0.5f - smallest * inverse) : 0;
+    const float zero = static_cast<float>(zero_point);
     uint8_t* values_out = reinterpret_cast<uint8_t*>(out.row(row));
     for_each_vector(width, [&](int column, int lanes) {
       const Vec scaled = load_scaled(x_row, column, lanes) * Vec::broadcast(inverse);
@@ -42,7 +47,8 @@ inline void quantize_rows(MatrixView x, const float* input_scales, MutableMatrix
     const int padded = quantized_row_bytes(width);
     for (int column = width; column < padded; ++column) values_out[column] = 0;
     float* scaling = out.row(row) + padded / 4;
-    scaling[0] = range / kMaxQuantized + reduce_add(poison);
+    const bool too_wide = range >= kLargestRange;
+    scaling[0] = (too_wide ? range * kMaxQuantized : range / kMaxQuantized) + reduce_add(poison);
     scaling[1] = zero;
   }
 }

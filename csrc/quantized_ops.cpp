@@ -1,3 +1,4 @@
+// The ops of int8: quantizing rows, and the product that reads them.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>

@@ -248,6 +248,35 @@ void test_not_finite(const Kernels& kernels) {
   }
 }
 
+// Products of rows that are not finite, or too wide or too narrow for 255 steps.
+void test_extreme_rows(const Kernels& kernels) {
+  const int k = 19, n = 5, floats = quantized_row_floats(k);
+  const std::vector<int8_t> weights(static_cast<size_t>(n) * k, 7);
+  const std::vector<float> scales(static_cast<size_t>(n), 1.0f);
+  const PackedMatrix packed(kernels, {weights.data(), scales.data(), n, k}, nullptr);
+  for (const float value :
+       {std::nanf(""), INFINITY, -INFINITY, 3.2e38f, -3.2e38f, 1e-38f, 1e-44f}) {
+    std::vector<float> x(static_cast<size_t>(k), value);
+    std::vector<float> a = poisoned(static_cast<size_t>(floats)),
+                       c = poisoned(static_cast<size_t>(n));
+    kernels.quantize_rows({x.data(), k}, nullptr, {a.data(), floats}, k, 0, 1);
+    QuantizedGemmArgs args{};
+    args.a = {a.data(), floats};
+    args.packed = reinterpret_cast<const uint8_t*>(packed.data.data());
+    args.panel_starts = packed.starts.data();
+    args.c = {c.data(), n};
+    args.m = 1;
+    args.n = n;
+    args.k = k;
+    kernels.quantized_gemm(args, 0, static_cast<int>(packed.starts.size()));
+    const bool narrow = std::abs(value) < 1.0f;
+    for (const float sum : c) {
+      check(narrow ? std::abs(sum) < 1e-30f : !std::isfinite(sum),
+            std::string(kernels.isa) + ": product of a row of " + std::to_string(value));
+    }
+  }
+}
+
 void test_kernels(const Kernels& kernels) {
   std::printf("quantized: %s\n", kernels.isa);
   for (const Case& c : cases()) {
@@ -264,6 +293,7 @@ void test_kernels(const Kernels& kernels) {
   }
   for (const int width : {1, 7, 8, 48, 61, 384}) test_quantize_rows(kernels, width);
   test_not_finite(kernels);
+  test_extreme_rows(kernels);
 }
 
 }  // namespace

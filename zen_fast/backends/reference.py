@@ -19,6 +19,10 @@ from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
 
+_SMALLEST_RANGE = 1e-36
+"""Quantized rows that span less are all zeros: 255 over the span would be infinite."""
+
+
 class ReferenceBackend:
     """Runs an encoder op by op."""
 
@@ -159,7 +163,8 @@ def _quantized_product(x: Tensor, weight: QuantizedMatrix) -> Tensor:
     if weight.input_scales is not None:
         x = x * _tensor(weight.input_scales)
     low, high = x.amin(dim=1, keepdim=True).clamp(max=0), x.amax(dim=1, keepdim=True).clamp(min=0)
-    inverse = torch.where(high > low, MAX_QUANTIZED_ACTIVATION / (high - low), 0.0)
+    usable = high - low > _SMALLEST_RANGE
+    inverse = torch.where(usable, MAX_QUANTIZED_ACTIVATION / (high - low), 0.0)
     zero = (0.5 - low * inverse).floor()
     values = ((x * inverse).round() + zero).clamp(0, MAX_QUANTIZED_ACTIVATION)
     sums = (values - zero).double() @ _tensor(weight.values).double().T
