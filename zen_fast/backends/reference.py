@@ -18,7 +18,6 @@ from zen_fast.quantization import MAX_QUANTIZED_ACTIVATION
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
-
 _SMALLEST_RANGE = 1e-36
 """Quantized rows that span less are all zeros: 255 over the span would be infinite."""
 
