@@ -74,10 +74,10 @@ def test_train_lists_rate_the_passage_that_is_shown(collection: Collection, reci
         assert 0.0 <= min(item.bm25) <= max(item.bm25) <= 1.0
 
 
-def test_question_lists_hold_nothing_else_of_the_relevant_document(
+def test_question_lists_hold_the_recipes_number_of_passages_of_the_relevant_document(
     collection: Collection, recipe: Recipe
 ) -> None:
-    plain = dataclasses.replace(recipe, keyword_share=0.0, title_share=0.0)
+    plain = dataclasses.replace(recipe, keyword_share=0.0, title_share=0.0, passage_words=(8,))
     text_to_id = {text: query_id for query_id, text in collection.queries.items()}
     questions = [
         item for item in _builder(collection, plain).train_lists() if item.query in text_to_id
@@ -88,7 +88,18 @@ def test_question_lists_hold_nothing_else_of_the_relevant_document(
             key for key, grade in collection.judgements[text_to_id[item.query]].items() if grade
         )
         assert answer in _source_of(item.documents[0], collection)
-        assert all(_source_of(text, collection) != {answer} for text in item.documents[1:])
+        others = [text for text in item.documents[1:] if _source_of(text, collection) == {answer}]
+        assert len(others) == recipe.num_siblings == 1
+
+
+def test_train_lists_hold_passages_that_share_no_word_with_the_query(
+    collection: Collection, recipe: Recipe
+) -> None:
+    wordless_only = dataclasses.replace(
+        recipe, num_siblings=0, num_bm25=0, num_dense=0, num_wordless=3, num_random=0
+    )
+    for item in _builder(collection, wordless_only).train_lists():
+        assert max(item.bm25[1:]) < 0.1 < item.bm25[0]
 
 
 def test_cloze_lists_never_show_the_sentence_asked_for(

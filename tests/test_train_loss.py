@@ -1,11 +1,8 @@
-"""The training loss and the calibration of its logits."""
-
-import math
+"""The training loss."""
 
 import pytest
 import torch
 
-from zen_fast.train.calibration import fit_scale_and_bias
 from zen_fast.train.loss import graded_targets, listwise_softmax_loss, reranking_loss
 
 _SETTINGS = {
@@ -65,14 +62,3 @@ def test_reranking_loss_without_hard_weight_follows_both_halves_of_the_teacher(
         for logits in (agreeing, opposing)
     ]
     assert losses[0] < losses[1]
-
-
-def test_fit_scale_and_bias_recovers_known_calibration() -> None:
-    generator = torch.Generator().manual_seed(0)
-    true_logits = 2.0 * torch.randn(4000, generator=generator)
-    relevant = torch.rand(4000, generator=generator) < torch.sigmoid(true_logits)
-    observed = (true_logits - 3.0) / 0.5
-    scale, bias = fit_scale_and_bias([observed], [relevant.int().tolist()])
-    odds = math.log(relevant.double().mean().item() / (1 - relevant.double().mean().item()))
-    assert scale == pytest.approx(0.5, rel=0.1)
-    assert bias == pytest.approx(3.0 - odds, abs=0.3)

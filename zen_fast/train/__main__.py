@@ -10,14 +10,16 @@ from pathlib import Path
 from zen_fast.command_line import run_command
 from zen_fast.errors import MissingDependencyError
 
+logger = logging.getLogger(__name__)
+
 _DESCRIPTION = """\
 Train a small cross-encoder reranker on CPU.
 
 Stages, each left in the work folder, so that the same command continues an interrupted run:
-  1. prepare   trim the vocabulary, cut the student out of the base model, mine BM25 negatives,
-               let the base model (as a bi-encoder teacher) rate every candidate
+  1. prepare   trim the vocabulary, cut the student out of the base model, mine candidates, let
+               BM25 and the base model (as a bi-encoder) rate every one
   2. train     listwise softmax over each query's candidates, AdamW, warm-up, constant, decay
-  3. export    calibrate on held-out training queries, write a Hugging Face folder in fp16
+  3. export    write a Hugging Face folder in fp16
 """
 _EPILOG = """\
 example:
@@ -73,9 +75,10 @@ def _train(arguments: argparse.Namespace) -> int:
     try:
         import torch
 
+        from zen_fast.train.export import export_model
         from zen_fast.train.prepare import prepare
         from zen_fast.train.recipe import load_recipe
-        from zen_fast.train.trainer import Trainer, finish
+        from zen_fast.train.trainer import Trainer
     except ImportError as error:
         raise MissingDependencyError(
             f"training needs {error.name}: pip install zen-fast[train]"
@@ -88,7 +91,8 @@ def _train(arguments: argparse.Namespace) -> int:
     prepare(recipe, arguments.data, arguments.base, work)
     trainer = Trainer(recipe, work)
     trainer.run(arguments.stop_after)
-    finish(trainer, arguments.out)
+    export_model(trainer.student, trainer.tokenizer, arguments.out)
+    logger.info("wrote %s", arguments.out)
     return 0
 
 

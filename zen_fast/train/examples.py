@@ -1,4 +1,4 @@
-"""Candidate lists, the unit of training: one query, one relevant passage, many that are not."""
+"""Candidate lists, the unit of training: one query, one relevant passage, others to compare."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from zen_fast.train.texts import content_words, split_sentences
 
 _MIN_CLOZE_WORDS = 6
 _MAX_CLOZE_WORDS = 40
+_WORDLESS_BM25 = 0.1
+"""Below this share of the best BM25 score, query and passage have next to no word in common."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class _Case:
     query: str
     answers: dict[int, int]
     """Passage row → grade, of the passages that may be the relevant one."""
-    excluded: set[int]
-    """Rows that are no candidates: what else belongs to a relevant document."""
+    siblings: set[int]
+    """All rows of the relevant documents."""
 
 
 class ListBuilder:
@@ -172,13 +174,24 @@ class ListBuilder:
         return query
 
     def _candidate_list(self, case: _Case, rating: Rating) -> CandidateList:
-        """The best answer, then what each half of the teacher ranks high, then random passages."""
+        """The best answer, then the recipe's numbers of each kind, random passages at the end.
+
+        Passages that share no word with the query are where meaning alone tells the related from
+        the unrelated: a list shows some of both.
+        """
         recipe = self._recipe
         hybrid = rating.teacher_logits(recipe.cosine_temperature, recipe.bm25_temperature)
         answer = max(case.answers, key=lambda row: float(hybrid[row]))
         chosen = [answer]
-        taken = set(case.excluded)
-        for scores, count in ((rating.bm25, recipe.num_bm25), (rating.cosines, recipe.num_dense)):
+        others = sorted(set(case.answers) - {answer}, key=lambda row: float(rating.bm25[row]))
+        chosen += others[: recipe.num_siblings]
+        taken = set(case.siblings)
+        wordless = np.where(rating.bm25 < _WORDLESS_BM25, rating.cosines, np.float32(0))
+        for scores, count in (
+            (rating.bm25, recipe.num_bm25),
+            (rating.cosines, recipe.num_dense),
+            (wordless, recipe.num_wordless),
+        ):
             drawn = self._draw_high(scores, count, taken)
             chosen += drawn
             taken.update(drawn)
@@ -187,8 +200,8 @@ class ListBuilder:
         if len(free) < missing:
             raise TrainingDataError(
                 f"collection {self._name!r} has {len(self._pool.texts)} passages in use, "
-                f"{len(case.excluded)} of them of documents relevant for one query; a list needs "
-                f"{recipe.num_candidates - 1} others: lower num_bm25, num_dense and num_random, "
+                f"{len(case.siblings)} of them of documents relevant for one query; a list needs "
+                f"{recipe.num_candidates - 1} others: lower the numbers of candidates, "
                 "raise the source's num_documents, or give a larger collection"
             )
         chosen += self._rng.choice(free, missing, replace=False).tolist()

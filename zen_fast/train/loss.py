@@ -63,9 +63,5 @@ def reranking_loss(
     teacher_probability = torch.sigmoid((cosines - cosine_midpoint) / cosine_scale)
     relevant = (grades > 0).float()
     level_target = hard_weight * relevant + (1.0 - hard_weight) * teacher_probability
-    # A list holds one relevant document among many; weigh both sides alike.
-    weight = torch.where(relevant > 0, float(logits.shape[-1] - 1), 1.0)
-    level = functional.binary_cross_entropy_with_logits(
-        logits, level_target, weight=weight / weight.mean()
-    )
+    level = functional.binary_cross_entropy_with_logits(logits, level_target)
     return listwise_softmax_loss(logits, order_target) + pointwise_weight * level

@@ -26,7 +26,7 @@ class Source:
     num_cloze: int
     """Lists whose query is a sentence of a document (inverse cloze)."""
     num_dev_queries: int = 0
-    """Queries held out of training to watch and calibrate the model."""
+    """Queries held out of training to watch the model."""
     split: str = "train"
 
 
@@ -46,10 +46,15 @@ class Recipe:
     """Lengths that documents are cut into, in words, drawn evenly per passage."""
     title_share: float
     """Share of the passages that begin with their document's title."""
+    num_siblings: int
+    """Candidates per list from the relevant document itself, those with the fewest words of the
+    query first; random ones where it is too short."""
     num_bm25: int
     """Candidates per list from the `mining_depth` passages that BM25 ranks first."""
     num_dense: int
     """Candidates per list from the `mining_depth` nearest to the query by the teacher's cosine."""
+    num_wordless: int
+    """The same among the passages that share next to no word with the query."""
     num_random: int
     """Candidates per list drawn at random."""
     mining_depth: int
@@ -81,7 +86,17 @@ class Recipe:
     @property
     def num_candidates(self) -> int:
         """Candidates per list, the relevant one included."""
-        return 1 + self.num_bm25 + self.num_dense + self.num_random
+        return 1 + sum(self._other_candidates)
+
+    @property
+    def _other_candidates(self) -> tuple[int, ...]:
+        return (
+            self.num_siblings,
+            self.num_bm25,
+            self.num_dense,
+            self.num_wordless,
+            self.num_random,
+        )
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -125,14 +140,12 @@ def recipe_from_dict(fields: dict[str, Any]) -> Recipe:
 def _check(recipe: Recipe) -> None:
     requirements = {
         "sources must name at least one collection": bool(recipe.sources),
-        "one source at least must hold out num_dev_queries > 0, to calibrate the model on": any(
+        "one source at least must hold out num_dev_queries > 0, to watch the model": any(
             source.num_dev_queries > 0 for source in recipe.sources
         ),
         "layers must not be empty": bool(recipe.layers),
-        "num_bm25, num_dense and num_random must not be negative, nor all 0": (
-            min(recipe.num_bm25, recipe.num_dense, recipe.num_random) >= 0
-            and recipe.num_candidates > 1
-        ),
+        "num_siblings, num_bm25, num_dense, num_wordless and num_random must not be negative, "
+        "nor all 0": (min(recipe._other_candidates) >= 0 and recipe.num_candidates > 1),
         "passage_words must be positive": min(recipe.passage_words, default=0) > 0,
         "max_length must exceed max_query_length + 3": (
             recipe.max_length > recipe.max_query_length + 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import time
@@ -17,9 +16,7 @@ from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from zen_fast.bench.metrics import ndcg_at_10
-from zen_fast.train.calibration import fit_scale_and_bias, fold_into_classifier
 from zen_fast.train.examples import CandidateList, read_lists
-from zen_fast.train.export import export_model
 from zen_fast.train.loss import reranking_loss
 from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.recipe import Recipe
@@ -197,13 +194,3 @@ class Trainer:
         self.step = int(state["step"])
         self.log = json.loads(state["log"])
         logger.info("resumed at step %d", self.step)
-
-
-def finish(trainer: Trainer, out: Path) -> None:
-    """Calibrate the trained student on the held-out lists and write it to `out`."""
-    scale, bias = fit_scale_and_bias(trainer.dev_logits(), trainer.dev_grades())
-    logger.info("calibration: logit -> %.3f * logit + %.3f", scale, bias)
-    calibrated = copy.deepcopy(trainer.student)
-    fold_into_classifier(calibrated, scale, bias)
-    export_model(calibrated, trainer.tokenizer, out)
-    logger.info("wrote %s", out)
