@@ -18,6 +18,10 @@ constexpr int kChunkTokens = 192;
 // leave them idle for more than the barriers of sharing cost.
 constexpr double kSharingEfficiency = 0.85;
 
+// Then each op is dealt out in this many parts per thread, first come, first served: a thread that
+// wakes late, or whose core is shared with another process, takes fewer of them.
+constexpr int kSharesPerThread = 4;
+
 int sequence_length(const Batch& batch, int sequence) {
   return batch.cu_seqlens[sequence + 1] - batch.cu_seqlens[sequence];
 }
@@ -177,14 +181,16 @@ void Program::run_together(const Chunk& chunk, Runtime& runtime) const {
   // Here rather than in the members: one that failed could not release the others' barrier.
   for (Workspace& workspace : runtime.workspaces) reserve_scratch(chunk, shared, workspace);
   SpinBarrier barrier(num_threads_);
+  std::vector<std::atomic<int>> next_item(ops_.size());
   runtime.team.run(num_threads_, [&](int member) {
     Memory memory = shared;
     memory.scratch = runtime.workspaces[static_cast<size_t>(member)].scratch.data();
     for (size_t index = 0; index < ops_.size(); ++index) {
-      const int64_t num_items = ops_[index]->num_items(chunk, memory);
-      const int first = static_cast<int>(num_items * member / num_threads_);
-      const int last = static_cast<int>(num_items * (member + 1) / num_threads_);
-      if (first < last) run_op(index, chunk, memory, first, last);
+      const int num_items = ops_[index]->num_items(chunk, memory);
+      const int share = std::max(1, num_items / (kSharesPerThread * num_threads_));
+      for (int first; (first = next_item[index].fetch_add(share)) < num_items;) {
+        run_op(index, chunk, memory, first, std::min(first + share, num_items));
+      }
       barrier.wait();
     }
   });
