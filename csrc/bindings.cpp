@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "ceiling.h"
 #include "cpu_isa.h"
 #include "ops.h"
 #include "program.h"
@@ -34,6 +35,17 @@ std::vector<std::string> available_isas() {
   std::vector<std::string> names;
   for (const zen::Kernels* kernels : zen::available_kernels()) names.emplace_back(kernels->isa);
   return names;
+}
+
+std::map<std::string, double> kernel_gmacs(const std::string& isa, int num_threads) {
+  constexpr int kSamples = 5;
+  std::map<std::string, double> best;
+  for (const zen::Ceiling& ceiling : zen::ceilings(kernels_for(isa))) {
+    for (int sample = 0; sample < kSamples; ++sample) {
+      best[ceiling.name] = std::max(best[ceiling.name], zen::measure(ceiling, num_threads));
+    }
+  }
+  return best;
 }
 
 zen::Activation activation_named(const std::optional<std::string>& name) {
@@ -262,6 +274,9 @@ PYBIND11_MODULE(_C, m) {
         "Distance between the rows of a matrix of this width in the arena, in floats.");
   m.def("quantized_row_floats", &zen::quantized_row_floats, py::arg("width"),
         "Columns that a matrix of this width takes in the arena once it is quantized.");
+  m.def("kernel_gmacs", &kernel_gmacs, py::arg("isa"), py::arg("num_threads"),
+        "GMAC/s of each matrix kernel with operands in L1, all threads together, best of a few.",
+        py::call_guard<py::gil_scoped_release>());
   py::class_<RecordedProgram>(m, "Program")
       .def(py::init<const std::string&, int, int>(), py::arg("isa"), py::arg("num_threads"),
            py::arg("max_length"))

@@ -22,7 +22,7 @@ from zen_fast.bench.workloads import Request, Workload
 
 _MIN_TURNS = 3
 _CEILING_SAMPLES = 4
-"""sgemm samples spread over the timed turns, besides those before and after them."""
+"""Samples of the ceilings spread over the timed turns, besides those before and after them."""
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Measurement:
     requests: tuple[Request, ...]
     engines: tuple[EngineMeasurement, ...]
     """The reference first."""
-    ceiling_gflops: tuple[float, ...]
+    ceilings_gflops: dict[str, list[float]]
+    """Precision → samples over the run."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ def measure(
         EngineFailedError: an engine raised or its process died, or the reference gives NaN.
     """
     with ExitStack() as stack:
-        ceiling = _Ceiling(
-            stack.enter_context(WorkerProcess("sgemm", options.num_threads)), options
+        ceilings = _Ceilings(
+            stack.enter_context(WorkerProcess("ceilings", options.num_threads)), options
         )
         runners: list[_Runner] = []
         for row in progress.track(rows, description="start engines"):
             runners.append(_Runner(row, options, tolerances, workload.requests[0], stack))
-        ceiling.sample()
+        ceilings.sample()
         warm_up = workload.requests[: workload.requests_per_turn]
         turn_seconds = _warm_up_and_gate(runners, warm_up, progress)
         if runners[0].measurement.refusal is not None:
@@ -98,7 +99,7 @@ def measure(
             )
         accepted = [runner for runner in runners if runner.measurement.refusal is None]
         turns = _plan(workload, limits, turn_seconds)
-        timed = tuple(_time_turns(accepted, turns, limits, ceiling, progress))
+        timed = tuple(_time_turns(accepted, turns, limits, ceilings, progress))
         for runner in accepted:
             runner.gate(runner.measurement.logits, accepted[0].measurement.logits)
         for runner in runners:
@@ -106,22 +107,24 @@ def measure(
         return Measurement(
             timed,
             tuple(runner.measurement for runner in runners),
-            tuple(ceiling.samples),
+            ceilings.samples,
         )
 
 
-class _Ceiling:
-    """The machine's sgemm speed, sampled now and then in a process of its own."""
+class _Ceilings:
+    """The speed of the machine's matrix products, sampled now and then in a process of its own."""
 
     def __init__(self, worker: WorkerProcess, options: EngineOptions) -> None:
         self._worker = worker
         self._options = options
-        self.samples: list[float] = []
+        self.samples: dict[str, list[float]] = {}
         self.sample()
 
     def sample(self) -> None:
         options = self._options
-        self.samples.append(self._worker.sgemm_gflops(options.num_threads, options.device))
+        sample = self._worker.ceilings_gflops(options.num_threads, options.device)
+        for precision, gflops in sample.items():
+            self.samples.setdefault(precision, []).append(gflops)
 
 
 class _Runner:
@@ -200,7 +203,7 @@ def _time_turns(
     runners: Sequence[_Runner],
     turns: Sequence[tuple[Request, ...]],
     limits: Limits,
-    ceiling: _Ceiling,
+    ceilings: _Ceilings,
     progress: Progress,
 ) -> Iterator[Request]:
     """Time the turns and yield the requests that were answered by every runner."""
@@ -215,4 +218,4 @@ def _time_turns(
                 runner.time(request)
         yield from requests
         if (turn + 1) % sample_every == 0:
-            ceiling.sample()
+            ceilings.sample()

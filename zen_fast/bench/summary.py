@@ -25,7 +25,7 @@ Judgements = Mapping[str, Mapping[str, int]]
 def summarize(
     measurement: Measurement, model: BenchModel, judgements: Judgements | None
 ) -> dict[str, Any]:
-    """`inputs`, `ceiling` and `rows`, ready for JSON; `judgements` None leaves nDCG out."""
+    """`inputs`, `ceilings` and `rows`, ready for JSON; `judgements` None leaves nDCG out."""
     lengths = [
         model.pair_lengths(request.query, request.documents) for request in measurement.requests
     ]
@@ -33,7 +33,9 @@ def summarize(
     num_documents = sum(map(len, lengths))
     gflop = 1e-9 * useful_flops(model.spec, (each for row in lengths for each in row))
     totals = {"documents": num_documents, "tokens": num_tokens, "gflop": gflop}
-    ceiling = median(measurement.ceiling_gflops)
+    ceilings = {
+        precision: median(samples) for precision, samples in measurement.ceilings_gflops.items()
+    }
     reference = measurement.engines[0]
     inputs = {
         "num_queries": len(measurement.requests),
@@ -48,11 +50,11 @@ def summarize(
         ),
     }
     rows = [
-        _row(engine, measurement, totals, ceiling, judgements) for engine in measurement.engines
+        _row(engine, measurement, totals, ceilings, judgements) for engine in measurement.engines
     ]
     return {
         "inputs": inputs,
-        "ceiling": {"sgemm_gflops": ceiling, "samples": list(measurement.ceiling_gflops)},
+        "ceilings": {"gflops": ceilings, "samples": measurement.ceilings_gflops},
         "rows": rows,
     }
 
@@ -61,7 +63,7 @@ def _row(
     engine: EngineMeasurement,
     measurement: Measurement,
     totals: Mapping[str, float],
-    ceiling_gflops: float,
+    ceilings: Mapping[str, float],
     judgements: Judgements | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
@@ -75,7 +77,7 @@ def _row(
         "seconds_by_op": engine.seconds_by_op,
     }
     if row["refused"] is None:
-        row |= _speed(engine, totals, ceiling_gflops)
+        row |= _speed(engine, totals, ceilings)
         row["speedup_over"] = {
             other.row.name: _speedup(engine, other)
             for other in measurement.engines
@@ -88,16 +90,17 @@ def _row(
 
 
 def _speed(
-    engine: EngineMeasurement, totals: Mapping[str, float], ceiling_gflops: float
+    engine: EngineMeasurement, totals: Mapping[str, float], ceilings: Mapping[str, float]
 ) -> dict[str, Any]:
     seconds = sum(engine.latencies_seconds)
     gflops = totals["gflop"] / seconds
+    ceiling = ceilings.get(engine.row.precision)
     return {
         **percentiles([1000 * each for each in engine.latencies_seconds]),
         "documents_per_second": totals["documents"] / seconds,
         "useful_tokens_per_second": totals["tokens"] / seconds,
         "useful_gflops": gflops,
-        "share_of_ceiling": gflops / ceiling_gflops,
+        "share_of_ceiling": None if ceiling is None else gflops / ceiling,
     }
 
 

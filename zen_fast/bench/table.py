@@ -32,7 +32,7 @@ _SPEED = (
     _Figure("documents/s", "documents_per_second", "{:,.0f}".format),
     _Figure("useful tokens/s", "useful_tokens_per_second", "{:,.0f}".format),
     _Figure("useful GFLOP/s", "useful_gflops", "{:,.1f}".format),
-    _Figure("share of fp32 ceiling", "share_of_ceiling", "{:.0%}".format),
+    _Figure("share of ceiling", "share_of_ceiling", "{:.0%}".format),
 )
 _COST = (
     _Figure("peak memory, MB", "peak_rss_bytes", lambda each: f"{each / 1e6:,.0f}"),
@@ -110,10 +110,14 @@ def _caption(report: Mapping[str, Any]) -> str:
 
 
 def _notes(report: Mapping[str, Any]) -> str:
+    ceilings = ", ".join(
+        f"{precision} {gflops:.0f} GFLOP/s"
+        for precision, gflops in report["ceilings"]["gflops"].items()
+    )
     lines = [
         "Latency is per query, strings to logits; “vs …” is how many times as fast, median over "
         f"queries. Agreement is with {report['rows'][0]['engine']}.",
-        f"fp32 ceiling: {report['ceiling']['sgemm_gflops']:.0f} GFLOP/s, sgemm in this run.",
+        f"Ceilings, measured in this run: {ceilings}; a share is of the precision's own.",
     ]
     first_stage = report["inputs"]["first_stage_ndcg_at_10"]
     if first_stage is not None:

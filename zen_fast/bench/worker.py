@@ -55,10 +55,10 @@ class Worker:
             "peak_rss_bytes": max(self._peak_rss_bytes, peak_rss_bytes()),
         }
 
-    def sgemm(self, num_threads: int, device: str) -> Answer:
-        from zen_fast.bench.engines.sgemm import sgemm_gflops
+    def ceilings(self, num_threads: int, device: str) -> Answer:
+        from zen_fast.bench.ceilings import ceilings_gflops
 
-        return {"gflops": sgemm_gflops(num_threads, device)}
+        return {"gflops": ceilings_gflops(num_threads, device)}
 
     @property
     def engine(self) -> Engine:

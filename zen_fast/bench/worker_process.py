@@ -87,8 +87,11 @@ class WorkerProcess:
         """`settings` and `peak_rss_bytes`."""
         return self._ask("describe")
 
-    def sgemm_gflops(self, num_threads: int, device: str) -> float:
-        return float(self._ask("sgemm", num_threads=num_threads, device=device)["gflops"])
+    def ceilings_gflops(self, num_threads: int, device: str) -> dict[str, float]:
+        """Precision → what the machine's matrix products give at the moment."""
+        answer = self._ask("ceilings", num_threads=num_threads, device=device)
+        ceilings: dict[str, float] = answer["gflops"]
+        return ceilings
 
     def close(self) -> None:
         """End the process: by the end of its input where it is idle, else whatever it is doing."""
