@@ -24,6 +24,7 @@ class Job:
 JOBS: Mapping[str, Job] = {
     "rerank": Job("zen_fast.rerank", "rank the lines or JSON records of a file for a query"),
     "bench": Job("zen_fast.bench.__main__", "measure latency, throughput, memory and quality"),
+    "eval": Job("zen_fast.eval.__main__", "measure ranking quality on judged collections"),
     "quantize": Job("zen_fast.quantize", "write a model as an int8 checkpoint"),
     "train": Job("zen_fast.train.__main__", "train a small reranker from judged collections"),
 }
@@ -33,6 +34,7 @@ examples:
   zen-fast rerank --query "what causes climate change" passages.txt
   zen-fast rerank --query "what causes climate change" --json --k 3 corpus.jsonl
   zen-fast quantize zen-mini zen-mini-int8/
+  zen-fast eval --precision fp32,int8 data/cranfield
   zen-fast bench --help
   zen-fast train --help
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from zen_fast import placement
-from zen_fast.bench.metrics import max_abs_difference
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.eval.metrics import max_abs_difference
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 """Largest accepted |Δlogit| of each precision, as a share of the reference's spread."""

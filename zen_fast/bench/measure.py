@@ -18,7 +18,8 @@ from rich.progress import Progress
 from zen_fast.bench.engines import EngineOptions, EngineRow
 from zen_fast.bench.gate import refusal, require_tolerance
 from zen_fast.bench.worker_process import EngineFailedError, WorkerProcess
-from zen_fast.bench.workloads import Request, Workload
+from zen_fast.bench.workloads import Workload
+from zen_fast.candidates import Request
 
 _MIN_TURNS = 3
 _CEILING_SAMPLES = 4

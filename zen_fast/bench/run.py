@@ -23,7 +23,6 @@ from rich.progress import (
 
 from zen_fast.bench.engines import EngineOptions, engine_rows
 from zen_fast.bench.gate import require_known_precisions, tolerances
-from zen_fast.bench.machine import describe_machine, describe_versions, git_commit
 from zen_fast.bench.measure import Limits, measure
 from zen_fast.bench.models import BenchModel, open_model
 from zen_fast.bench.options import BenchOptions
@@ -36,6 +35,7 @@ from zen_fast.bench.workloads import CUT_TEXT, Workload, cut_text, ranking, requ
 from zen_fast.checkpoint.location import locate
 from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.machine import describe_machine, describe_versions, git_commit
 
 _FORMAT = 1
 _REPORTING_SECONDS = 3.0

@@ -9,15 +9,15 @@ from typing import Any
 from zen_fast.bench.flops import useful_flops
 from zen_fast.bench.gate import logit_spread
 from zen_fast.bench.measure import EngineMeasurement, Measurement
-from zen_fast.bench.metrics import (
+from zen_fast.bench.models import BenchModel
+from zen_fast.candidates import Request
+from zen_fast.eval.metrics import (
     kendall_tau,
     max_abs_difference,
     ndcg_at_10,
     percentiles,
     top_overlap,
 )
-from zen_fast.bench.models import BenchModel
-from zen_fast.bench.workloads import Request
 
 Judgements = Mapping[str, Mapping[str, int]]
 

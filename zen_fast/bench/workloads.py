@@ -8,19 +8,9 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from zen_fast.bm25 import Bm25Index
+from zen_fast.candidates import Request, answerable_queries, bm25_requests
 from zen_fast.collection import Collection
 from zen_fast.errors import InvalidArgumentError
-
-
-@dataclass(frozen=True)
-class Request:
-    """One query with the documents to score."""
-
-    query_id: str
-    query: str
-    document_ids: tuple[str, ...]
-    documents: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -44,27 +34,9 @@ def ranking(
     Raises:
         InvalidArgumentError: fewer than two queries have any; the first only warms up.
     """
-    query_ids = sorted(
-        query_id
-        for query_id, grades in collection.judgements.items()
-        if any(grade > 0 for grade in grades.values())
-    )
+    query_ids = answerable_queries(collection)
     query_ids = rng.sample(query_ids, min(num_requests, len(query_ids)))
-    document_ids = list(collection.documents)
-    texts = [collection.documents[document_id].full for document_id in document_ids]
-    found = Bm25Index(texts).top(
-        [collection.queries[query_id] for query_id in query_ids], num_candidates
-    )
-    requests = tuple(
-        Request(
-            query_id,
-            collection.queries[query_id],
-            tuple(document_ids[index] for index in indices),
-            tuple(texts[index] for index in indices),
-        )
-        for query_id, indices in zip(query_ids, found, strict=True)
-        if indices
-    )
+    requests = bm25_requests(collection, query_ids, num_candidates)
     if len(requests) < 2:
         raise InvalidArgumentError(
             f"{collection.name} has {len(query_ids)} queries with a relevant document in this "

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from zen_fast.bench.metrics import ndcg_at_10
+from zen_fast.eval.metrics import ndcg_at_10
 from zen_fast.train.examples import CandidateList, read_lists
 from zen_fast.train.loss import reranking_loss
 from zen_fast.train.pairs import PairEncoder

@@ -47,7 +47,7 @@ def describe_versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The checkout's commit, with `+changes` where files differ; None outside a checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent
     if _git(package, "rev-parse", "--show-toplevel") != str(package.parent):
         return None  # an installed copy, perhaps within some other project's checkout
     commit = _git(package, "rev-parse", "HEAD")

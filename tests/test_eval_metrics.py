@@ -8,8 +8,8 @@ import pytest
 
 from zen_fast.bench.flops import useful_flops
 from zen_fast.bench.gate import TOLERANCES, refusal, require_tolerance
-from zen_fast.bench.metrics import kendall_tau, ndcg_at_10, percentiles, top_overlap
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.eval.metrics import kendall_tau, ndcg_at_10, percentiles, top_overlap
 from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 
 
