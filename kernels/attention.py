@@ -1,0 +1,198 @@
+"""Softmax attention inside each packed sequence: online softmax, no padding, no score matrix.
+
+After Dao et al., "FlashAttention" (NeurIPS 2022, arXiv 2205.14135). A program computes a block of
+one sequence's query rows for one head; a table lists the blocks, so that no program searches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+QUERY_BLOCK = 64
+"""Query rows of a program."""
+
+KEY_BLOCK = 64
+"""Keys read at a time."""
+
+
+@dataclass(frozen=True)
+class RelativeScores:
+    """DeBERTa's disentangled terms, as products with every row of the relative tables.
+
+    The score of query i and key j gains by_query[i, head, b] + by_key[j, head, b] with
+    b = bucket_of_distance[i - j + max_length - 1].
+    """
+
+    by_query: Tensor | None
+    """(rows of the query, num_heads, num_rows)"""
+    by_key: Tensor | None
+    """(tokens, num_heads, num_rows)"""
+    bucket_of_distance: Tensor
+    """(2 * max_length - 1,) int32"""
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens: Tensor,
+    query_blocks: Tensor,
+    num_heads: int,
+    scale: float,
+    *,
+    first_rows_only: bool = False,
+    window: int | None = None,
+    relative: RelativeScores | None = None,
+) -> Tensor:
+    """Attention of packed sequences.
+
+    Args:
+        query: (tokens, width), or (sequences, width) with `first_rows_only`; any row stride.
+        key, value: (tokens, width), any row stride.
+        cu_seqlens: (sequences + 1,) int32.
+        query_blocks: (num_blocks, 2) int32, sequence and first query row of it, -1 for none.
+        first_rows_only: the query's rows are the sequences' first tokens.
+        window: largest distance attended to.
+
+    Returns:
+        Like query, contiguous; rows that no block names are left as they are.
+    """
+    head_dim = query.shape[1] // num_heads
+    out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    by_query = None if relative is None else relative.by_query
+    by_key = None if relative is None else relative.by_key
+    buckets = None if relative is None else relative.bucket_of_distance
+    terms = next((each for each in (by_query, by_key) if each is not None), None)
+    attention_kernel[(len(query_blocks), num_heads)](
+        query,
+        key,
+        value,
+        out,
+        cu_seqlens,
+        query_blocks,
+        by_query,
+        by_key,
+        None if buckets is None else buckets[len(buckets) // 2 :],
+        scale,
+        query.stride(0),
+        key.stride(0),
+        value.stride(0),
+        out.stride(0),
+        0 if terms is None else terms.shape[2],
+        NUM_HEADS=num_heads,
+        HEAD_DIM=head_dim,
+        BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
+        WINDOW=-1 if window is None else window,
+        FIRST_ROWS_ONLY=first_rows_only,
+        HAS_BY_QUERY=by_query is not None,
+        HAS_BY_KEY=by_key is not None,
+        BLOCK_M=16 if first_rows_only else QUERY_BLOCK,
+        BLOCK_N=KEY_BLOCK,
+        num_warps=4,
+        num_stages=2,
+    )
+    return out
+
+
+@triton.jit
+def attention_kernel(
+    query,
+    key,
+    value,
+    out,
+    cu_seqlens,
+    query_blocks,
+    by_query,
+    by_key,
+    bucket_of_distance,  # points at distance 0
+    scale,
+    query_stride,
+    key_stride,
+    value_stride,
+    out_stride,
+    num_buckets,
+    NUM_HEADS: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    WINDOW: tl.constexpr,
+    FIRST_ROWS_ONLY: tl.constexpr,
+    HAS_BY_QUERY: tl.constexpr,
+    HAS_BY_KEY: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    block = query_blocks + 2 * tl.program_id(0)
+    sequence, first = tl.load(block), tl.load(block + 1)
+    if sequence < 0:
+        return
+    head = tl.program_id(1)
+    begin = tl.load(cu_seqlens + sequence).to(tl.int64)
+    length = (tl.load(cu_seqlens + sequence + 1) - begin).to(tl.int32)
+
+    row = first + tl.arange(0, BLOCK_M)
+    if FIRST_ROWS_ONLY:
+        row_ok = row < 1
+        query_row = sequence.to(tl.int64) + row * 0
+    else:
+        row_ok = row < length
+        query_row = begin + row
+    dim = tl.arange(0, BLOCK_D)
+    dim_ok = dim < HEAD_DIM
+    column = head * HEAD_DIM + dim
+    q = tl.load(
+        query + query_row[:, None] * query_stride + column[None, :],
+        mask=row_ok[:, None] & dim_ok[None, :],
+        other=0.0,
+    )
+
+    first_key, end_key = 0, length
+    if WINDOW >= 0:
+        first_key = tl.maximum(first - WINDOW, 0) // BLOCK_N * BLOCK_N
+        end_key = tl.minimum(first + BLOCK_M + WINDOW, length)
+    maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_M,), tl.float32)
+    context = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    # exp2 is the instruction; scores are scaled to base 2 on the way.
+    base_2 = scale * 1.4426950408889634
+    for start in range(first_key, end_key, BLOCK_N):
+        j = start + tl.arange(0, BLOCK_N)
+        key_row = (begin + j)[:, None]
+        key_ok = (j < length)[:, None] & dim_ok[None, :]
+        k = tl.load(key + key_row * key_stride + column[None, :], mask=key_ok, other=0.0)
+        scores = tl.dot(q, tl.trans(k), input_precision="tf32x3")
+        seen = (j < length)[None, :] & row_ok[:, None]
+        if HAS_BY_QUERY or HAS_BY_KEY:
+            bucket = tl.load(bucket_of_distance + (row[:, None] - j[None, :]), mask=seen, other=0)
+        if HAS_BY_QUERY:
+            term = (query_row[:, None] * NUM_HEADS + head) * num_buckets + bucket
+            scores += tl.load(by_query + term, mask=seen, other=0.0).to(tl.float32)
+        if HAS_BY_KEY:
+            term = ((begin + j)[None, :] * NUM_HEADS + head) * num_buckets + bucket
+            scores += tl.load(by_key + term, mask=seen, other=0.0).to(tl.float32)
+        allowed = (j < length)[None, :]
+        if WINDOW >= 0:
+            distance = row[:, None] - j[None, :]
+            allowed = allowed & (distance <= WINDOW) & (distance >= -WINDOW)
+        scores = tl.where(allowed, scores * base_2, float("-inf"))
+        new_maximum = tl.maximum(maximum, tl.max(scores, 1))
+        # A row may have seen no key of its window yet: -inf minus -inf must not become NaN.
+        finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+        weights = tl.exp2(scores - finite[:, None])
+        rescale = tl.exp2(maximum - finite)
+        total = total * rescale + tl.sum(weights, 1)
+        v = tl.load(value + key_row * value_stride + column[None, :], mask=key_ok, other=0.0)
+        context = context * rescale[:, None]
+        context = tl.dot(weights.to(v.dtype), v, context, input_precision="tf32x3")
+        maximum = new_maximum
+
+    context = context / total[:, None]
+    tl.store(
+        out + query_row[:, None] * out_stride + column[None, :],
+        context.to(out.dtype.element_ty),
+        mask=row_ok[:, None] & dim_ok[None, :],
+    )

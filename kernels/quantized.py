@@ -1,0 +1,215 @@
+"""INT8 matrix product: rows of activations as bytes with a step and a zero each, exact sums.
+
+The arithmetic of `zen_fast.quantization`. Tensor cores multiply signed bytes, so a row's values,
+0 to 255, are kept 128 lower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from zen_fast.kernels.activations import activate
+from zen_fast.kernels.linear import LinearConfig
+from zen_fast.kernels.tiles import tile_of_program
+
+CONFIGS = (
+    LinearConfig(128, 128, 128, num_warps=8, num_stages=3),
+    LinearConfig(64, 128, 128, num_warps=4, num_stages=3),
+    LinearConfig(16, 64, 128, num_warps=4, num_stages=3),
+)
+"""For ever fewer rows."""
+
+_MIDPOINT = tl.constexpr(128.0)
+_MAX_VALUE = tl.constexpr(255.0)
+_SMALLEST_RANGE = tl.constexpr(1e-36)
+# Added and taken away again, it leaves the nearest whole number, halves to even.
+_ROUNDER = tl.constexpr(12582912.0)
+
+
+@dataclass(frozen=True)
+class QuantizedRows:
+    """x ≈ steps * (values - zeros), row by row."""
+
+    values: Tensor
+    """(rows, width) int8"""
+    steps: Tensor
+    """(rows,) fp32"""
+    zeros: Tensor
+    """(rows,) fp32, whole numbers"""
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """W ≈ scales[:, None] * values."""
+
+    values: Tensor
+    """(out, in) int8, contiguous"""
+    scales: Tensor
+    """(out,) fp32"""
+    sums: Tensor
+    """(out,) int32, of each row of values"""
+
+
+def quantize_rows(x: Tensor, input_scales: Tensor | None = None) -> QuantizedRows:
+    """Each row of x (rows, width) as bytes, after its columns are multiplied by `input_scales`."""
+    rows, width = x.shape
+    values = torch.empty(rows, width, dtype=torch.int8, device=x.device)
+    steps, zeros = torch.empty(2, rows, dtype=torch.float32, device=x.device)
+    quantize_rows_kernel[(rows,)](
+        x,
+        input_scales,
+        values,
+        steps,
+        zeros,
+        width,
+        x.stride(0),
+        HAS_INPUT_SCALES=input_scales is not None,
+        BLOCK=triton.next_power_of_2(width),
+    )
+    return QuantizedRows(values, steps, zeros)
+
+
+@triton.jit
+def quantize_rows_kernel(
+    x,
+    input_scales,
+    values,
+    steps,
+    zeros,
+    width,
+    x_stride,
+    HAS_INPUT_SCALES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    column_ok = column < width
+    scaled = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
+    if HAS_INPUT_SCALES:
+        scaled *= tl.load(input_scales + column, mask=column_ok, other=0.0)
+    # The range includes 0: what the mask fills in changes nothing.
+    low, high = tl.min(scaled, 0), tl.max(scaled, 0)
+    low, high = tl.minimum(low, 0.0), tl.maximum(high, 0.0)
+    span = high - low
+    inverse = tl.where(span > _SMALLEST_RANGE, _MAX_VALUE / tl.maximum(span, _SMALLEST_RANGE), 0.0)
+    zero = tl.floor(0.5 - low * inverse)
+    rounded = (scaled * inverse + _ROUNDER) - _ROUNDER
+    value = tl.minimum(tl.maximum(rounded + zero, 0.0), _MAX_VALUE) - _MIDPOINT
+    tl.store(values + row * width + column, value.to(tl.int8), mask=column_ok)
+    tl.store(steps + row, span / _MAX_VALUE)
+    tl.store(zeros + row, zero - _MIDPOINT)
+
+
+def choose_config(num_rows: int) -> LinearConfig:
+    """The largest tiles that the rows fill."""
+    return next((each for each in CONFIGS if num_rows >= each.block_m), CONFIGS[-1])
+
+
+def quantized_linear(
+    x: QuantizedRows,
+    weight: QuantizedWeight,
+    dtype: torch.dtype,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    config: LinearConfig | None = None,
+) -> Tensor:
+    """activation(x weightᵀ + bias) + residual: (rows, out) of `dtype`, residual of the same.
+
+    Sums are exact integers; bias is (out,) fp32.
+    """
+    rows, depth = x.values.shape
+    columns = len(weight.values)
+    out = torch.empty(rows, columns, dtype=dtype, device=x.values.device)
+    config = config or choose_config(rows)
+    programs = triton.cdiv(rows, config.block_m) * triton.cdiv(columns, config.block_n)
+    quantized_linear_kernel[(programs,)](
+        x.values,
+        x.steps,
+        x.zeros,
+        weight.values,
+        weight.scales,
+        weight.sums,
+        bias,
+        residual,
+        out,
+        rows,
+        columns,
+        depth,
+        0 if residual is None else residual.stride(0),
+        HAS_BIAS=bias is not None,
+        HAS_RESIDUAL=residual is not None,
+        ACTIVATION=activation or "none",
+        EVEN_K=depth % config.block_k == 0,
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_K=config.block_k,
+        num_warps=config.num_warps,
+        num_stages=config.num_stages,
+    )
+    return out
+
+
+@triton.jit
+def quantized_linear_kernel(
+    x,
+    steps,
+    zeros,
+    weight,
+    scales,
+    sums,
+    bias,
+    residual,
+    out,
+    rows,
+    columns,
+    depth,
+    residual_stride,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    tile_m, tile_n = tile_of_program(rows, columns, BLOCK_M, BLOCK_N)
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    k = tl.arange(0, BLOCK_K)
+    row_ok, column_ok = row < rows, column < columns
+    x_tile = x + tl.minimum(row, rows - 1).to(tl.int64)[:, None] * depth + k[None, :]
+    weight_tile = weight + tl.minimum(column, columns - 1)[None, :] * depth + k[:, None]
+
+    total = tl.zeros((BLOCK_M, BLOCK_N), tl.int32)
+    for start in range(0, depth, BLOCK_K):
+        if EVEN_K:
+            a = tl.load(x_tile)
+            b = tl.load(weight_tile)
+        else:
+            a = tl.load(x_tile, mask=k[None, :] < depth - start, other=0)
+            b = tl.load(weight_tile, mask=k[:, None] < depth - start, other=0)
+        total = tl.dot(a, b, total, out_dtype=tl.int32)
+        x_tile += BLOCK_K
+        weight_tile += BLOCK_K
+
+    zero = tl.load(zeros + row, mask=row_ok, other=0.0).to(tl.int32)[:, None]
+    total -= zero * tl.load(sums + column, mask=column_ok, other=0)[None, :]
+    scale = tl.load(steps + row, mask=row_ok, other=0.0)[:, None]
+    scale *= tl.load(scales + column, mask=column_ok, other=0.0)[None, :]
+    result = total.to(tl.float32) * scale
+    if HAS_BIAS:
+        result += tl.load(bias + column, mask=column_ok, other=0.0)[None, :]
+    result = activate(result, ACTIVATION)
+    place = row.to(tl.int64)[:, None]
+    ok = row_ok[:, None] & column_ok[None, :]
+    if HAS_RESIDUAL:
+        residual_tile = residual + place * residual_stride + column[None, :]
+        result += tl.load(residual_tile, mask=ok, other=0.0).to(tl.float32)
+    out_tile = out + place * columns + column[None, :]
+    tl.store(out_tile, result.to(out.dtype.element_ty), mask=ok)

@@ -1,0 +1,101 @@
+"""A packed batch as one block of integers, at a size that many batches share.
+
+A GPU replays a captured graph only at the sizes it was captured with. Batches are therefore laid
+into blocks of few sizes: what is beyond their end is marked as nobody's, and no kernel's result for
+a real row depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.batching import Int32Array, PackedBatch
+
+NOBODY = -1
+"""Sequence of what is beyond the batch's end."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """What a captured graph is made for."""
+
+    num_tokens: int
+    num_sequences: int
+    num_query_blocks: int
+
+    @classmethod
+    def of(cls, batch: PackedBatch, query_block: int) -> BatchSize:
+        """The smallest shared size that holds `batch`, at most an eighth larger."""
+        num_query_blocks = int((-(-np.diff(batch.cu_seqlens) // query_block)).sum())
+        num_tokens = _round_up(batch.num_tokens, 64)
+        num_sequences = _round_up(batch.num_sequences, 8)
+        if num_sequences == num_tokens:
+            num_sequences += 8  # the rows of a matrix tell what it has a row for
+        return cls(num_tokens, num_sequences, _round_up(num_query_blocks, 8))
+
+    @property
+    def num_integers(self) -> int:
+        """Length of the block."""
+        return sum(self._parts().values())
+
+    def _parts(self) -> dict[str, int]:
+        return {
+            "token": self.num_tokens,
+            "token_type": self.num_tokens,
+            "position": self.num_tokens,
+            "place": self.num_tokens,
+            "sequence_of_row": self.num_tokens,
+            "cu_seqlens": self.num_sequences + 1,
+            "query_blocks": 2 * self.num_query_blocks,
+            "first_rows": 2 * self.num_sequences,
+        }
+
+    def part(self, name: str) -> slice:
+        """Where a part of the block lies.
+
+        token, token_type, position: (num_tokens,) ids; place: (num_tokens,) of a token in its
+        sequence; sequence_of_row: (num_tokens,); cu_seqlens: (num_sequences + 1,); query_blocks:
+        (num_query_blocks, 2) sequence and first row of each block of query rows; first_rows:
+        (num_sequences, 2) the same for queries with one row per sequence.
+        """
+        parts = self._parts()
+        names = list(parts)
+        start = sum(parts[each] for each in names[: names.index(name)])
+        return slice(start, start + parts[name])
+
+
+def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32Array) -> None:
+    """Write `batch` into `block`, (size.num_integers,) int32."""
+    num_tokens, num_sequences = batch.num_tokens, batch.num_sequences
+    lengths = np.diff(batch.cu_seqlens)
+    sequences = np.arange(num_sequences, dtype=np.int32)
+    sequence_of_row = np.repeat(sequences, lengths)
+    place = np.arange(num_tokens, dtype=np.int32) - batch.cu_seqlens[sequence_of_row]
+
+    def fill(name: str, values: NDArray[np.int32], rest: int) -> None:
+        part = block[size.part(name)]
+        part[: values.size] = values.ravel()
+        part[values.size :] = rest
+
+    fill("token", batch.token_ids, 0)
+    fill("token_type", batch.token_type_ids, 0)
+    fill("position", batch.position_ids, 0)
+    fill("place", place, 0)
+    fill("sequence_of_row", sequence_of_row, NOBODY)
+    fill("cu_seqlens", batch.cu_seqlens, num_tokens)
+    num_blocks = -(-lengths // query_block)
+    sequence_of_block = np.repeat(sequences, num_blocks)
+    ends = np.cumsum(num_blocks)
+    block_in_sequence = np.arange(len(sequence_of_block)) - (ends - num_blocks)[sequence_of_block]
+    first_row = (block_in_sequence * query_block).astype(np.int32)
+    fill("query_blocks", np.stack((sequence_of_block, first_row), axis=1), NOBODY)
+    fill("first_rows", np.stack((sequences, np.zeros_like(sequences)), axis=1), NOBODY)
+
+
+def _round_up(count: int, step: int) -> int:
+    """To a multiple of `step`, or of an eighth of the power of two below where that is more."""
+    step = max(step, (1 << (count.bit_length() - 1)) // 8)
+    return -(-count // step) * step
