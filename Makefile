@@ -12,7 +12,7 @@ help: ## this list
 $(VENV)/installed: pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*.cpp csrc/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing zen_fast with its extras into $(VENV): a few minutes the first time"
-	$(PIP) --editable '.[bench,train,test,dev]'
+	$(PIP) --editable '.[bench,train,gpu,test,dev]'
 	touch $@
 
 bench: $(VENV)/installed ## measure the embedded model against stock PyTorch (ARGS='--help' for more)
@@ -55,7 +55,8 @@ package: ## build the source archive, a wheel from it, install that into a fresh
 	build/package/venv/bin/pip install --quiet --constraint constraints.txt build/package/*.whl
 	cd build/package && printf 'Sunny.\nGreenhouse gases.\n' | \
 	  venv/bin/zen-fast rerank --query 'What causes climate change?' -
-	cd build/package && venv/bin/python -c 'import zen_fast.kernels'
+	cd build/package && venv/bin/python -c \
+	  'import pathlib, zen_fast; (pathlib.Path(zen_fast.__file__).parent / "kernels/attention.py").stat()'
 
 check: test lint types native-test package ## everything that CI runs
 

@@ -261,15 +261,18 @@ def test_only_second_keeps_the_query_or_raises(folder: Path) -> None:
 
 def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
     for options, error, message in (
-        ({"device": "cuda"}, UnsupportedDeviceError, "GPUs are not in this release"),
-        ({"device": "cuda:1"}, UnsupportedDeviceError, "GPUs are not in this release"),
+        ({"device": "cuda:99"}, UnsupportedDeviceError, "PyTorch finds . GPUs here"),
+        ({"device": "cpu", "backend": "triton"}, InvalidArgumentError, "use device='cuda'"),
+        ({"device": "cuda", "backend": "cpu"}, InvalidArgumentError, "runs on the CPU"),
+        ({"device": "cuda", "num_threads": 2}, InvalidArgumentError, "belongs to the cpu backend"),
+        ({"precision": "fp16"}, UnsupportedDeviceError, "needs a GPU"),
         ({"device": "tpu"}, UnsupportedDeviceError, "accepted are 'auto', 'cpu'"),
         ({"device": None}, InvalidTypeError, "device is a NoneType; pass one of 'auto', 'cpu'"),
         ({"device": torch.device("cpu")}, InvalidTypeError, "device is a device; pass one of"),
         ({"precision": torch.float32}, InvalidTypeError, "precision is a dtype; pass one of"),
         ({"backend": 1}, InvalidTypeError, "backend is a int; pass one of 'auto', 'cpu'"),
         ({"precision": "int4"}, UnsupportedDeviceError, "accepted are 'auto', 'fp32'"),
-        ({"backend": "onnx"}, InvalidArgumentError, "'auto', 'cpu', 'reference'"),
+        ({"backend": "onnx"}, InvalidArgumentError, "'auto', 'cpu', 'triton', 'reference'"),
         ({"backend": "reference", "num_threads": 2}, InvalidArgumentError, "set_num_threads"),
         ({"max_length": MAX_LENGTH + 1}, InvalidArgumentError, f"end at {MAX_LENGTH} tokens"),
         ({"max_length": 3}, InvalidArgumentError, "at least 4"),

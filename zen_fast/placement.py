@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from zen_fast.backends import Backend
@@ -21,9 +22,13 @@ TOKENS_PER_THREAD = 4096
 
 REFERENCE_TOKENS = 8192
 
-BACKENDS = ("auto", "cpu", "reference")
-DEVICES = ("auto", "cpu")
-PRECISIONS = ("auto", "fp32", "int8")
+GPU_TOKENS = 65536
+"""Tokens of one packed batch on a GPU: enough to fill it, some hundreds of MB of activations."""
+
+BACKENDS = ("auto", "cpu", "triton", "reference")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+CPU_PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 MakeBackend = Callable[[Encoder], tuple[Backend, int]]
 """Encoder → backend, and the tokens of one packed batch for it."""
@@ -40,19 +45,22 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
     _require_text("backend", backend, BACKENDS)
     _require_text("device", device, DEVICES)
     _require_text("precision", precision, PRECISIONS)
-    _check_device(device)
+    if backend not in BACKENDS:
+        raise InvalidArgumentError(f"backend={backend!r}: accepted are {_listed(BACKENDS)}")
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", device) is None:
+        raise UnsupportedDeviceError(f"device={device!r}: accepted are {_listed(DEVICES)}")
     if precision not in PRECISIONS:
         raise UnsupportedDeviceError(
             f"precision={precision!r} is not in this release; accepted are {_listed(PRECISIONS)}"
         )
-    if backend not in BACKENDS:
-        raise InvalidArgumentError(f"backend={backend!r}: accepted are {_listed(BACKENDS)}")
+    if backend == "triton" or device.startswith("cuda"):
+        return _triton_maker(backend, device, precision, num_threads)
+    if precision not in ("auto", *CPU_PRECISIONS):
+        raise UnsupportedDeviceError(
+            f"precision={precision!r} needs a GPU; the CPU takes {_listed(CPU_PRECISIONS)}"
+        )
     if backend == "reference":
-        if num_threads is not None:
-            raise InvalidArgumentError(
-                "num_threads belongs to the cpu backend; for backend='reference' call "
-                "torch.set_num_threads"
-            )
+        _refuse_threads(num_threads, "for backend='reference' call torch.set_num_threads")
         return _make_reference
 
     def make_cpu(encoder: Encoder) -> tuple[Backend, int]:
@@ -76,6 +84,47 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
     return make_cpu
 
 
+def _triton_maker(
+    backend: str, device: str, precision: str, num_threads: int | None
+) -> MakeBackend:
+    if backend not in ("auto", "triton"):
+        raise InvalidArgumentError(f"backend={backend!r} runs on the CPU, not on {device!r}")
+    if device == "cpu":
+        raise InvalidArgumentError("backend='triton' runs on a GPU; use device='cuda'")
+    _refuse_threads(num_threads, "a GPU has its own")
+    try:
+        import torch
+
+        from zen_fast.backends.triton import TritonBackend
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a GPU needs {error.name}: pip install zen-fast[gpu]"
+        ) from error
+    place = "cuda" if device == "auto" else device
+    index = int(place.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        raise UnsupportedDeviceError(
+            f"device={place!r}: PyTorch finds {torch.cuda.device_count()} GPUs here; "
+            "use device='cpu' or a number below that"
+        )
+
+    def make_triton(encoder: Encoder) -> tuple[Backend, int]:
+        chosen = precision
+        if precision == "auto":
+            chosen = "int8" if encoder.weights.is_quantized else "fp16"
+        running = TritonBackend(encoder, place, chosen)
+        if "auto" in (backend, device, precision):
+            logger.info("chose the triton backend: %s on %s", chosen, place)
+        return running, GPU_TOKENS
+
+    return make_triton
+
+
+def _refuse_threads(num_threads: int | None, remedy: str) -> None:
+    if num_threads is not None:
+        raise InvalidArgumentError(f"num_threads belongs to the cpu backend; {remedy}")
+
+
 def _make_reference(encoder: Encoder) -> tuple[Backend, int]:
     try:
         from zen_fast.backends.reference import ReferenceBackend
@@ -91,16 +140,6 @@ def _require_text(name: str, value: object, accepted: tuple[str, ...]) -> None:
         raise InvalidTypeError(
             f"{name} is a {type(value).__name__}; pass one of {_listed(accepted)}"
         )
-
-
-def _check_device(device: str) -> None:
-    if device in DEVICES:
-        return
-    if device.startswith("cuda"):
-        raise UnsupportedDeviceError(
-            f"device={device!r}: GPUs are not in this release; use device='cpu'"
-        )
-    raise UnsupportedDeviceError(f"device={device!r}: accepted are {_listed(DEVICES)}")
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -89,15 +89,15 @@ def quantize_weights(weights: Weights) -> Weights:
 
 
 def at_precision(weights: Weights, precision: str) -> Weights:
-    """The weights for `precision`: "auto" (as stored), "fp32" or "int8".
+    """The weights for `precision`: "auto" (as stored), "int8", or one that a backend computes in.
 
     Raises:
-        UnsupportedDeviceError: fp32 is asked of a checkpoint that was quantized.
+        UnsupportedDeviceError: floating point is asked of a checkpoint that was quantized.
     """
-    if precision == "fp32" and weights.is_quantized:
+    if precision not in ("auto", "int8") and weights.is_quantized:
         raise UnsupportedDeviceError(
-            "precision='fp32', but the checkpoint is int8; load the model it was made from, or "
-            "leave precision at 'auto'"
+            f"precision={precision!r}, but the checkpoint is int8; load the model it was made "
+            "from, or leave precision at 'auto'"
         )
     return (
         quantize_weights(weights) if precision == "int8" and not weights.is_quantized else weights

@@ -71,10 +71,12 @@ class ZenReranker(SentenceTransformersInterface):
 
         Args:
             model: "zen-mini" (ships with the package), a local folder, or a hub id.
-            device: "auto" or "cpu".
-            precision: "fp32", "int8" (projections in 8 bits), or "auto": as stored, fp16 and bf16
-                widened to fp32.
-            backend: "auto", "cpu" (own kernels) or "reference" (plain PyTorch, slow).
+            device: "cpu", "cuda" or "cuda:N"; "auto" is the CPU, a GPU has to be asked for.
+            precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16" and "bf16", or
+                "auto": as stored on the CPU, fp16 and bf16 widened to fp32; on a GPU fp16, or int8
+                where the checkpoint is.
+            backend: "auto", "cpu" (own kernels), "triton" (own kernels on a GPU) or "reference"
+                (plain PyTorch, slow).
             max_length: longest (query, document) pair in tokens, special tokens included; None for
                 what tokenizer and model allow.
             truncation: which text of a longer pair is cut: "longest_first", or "only_second" to

@@ -28,7 +28,7 @@ def export_model(
     config.pop("_name_or_path", None)
     _write_json(folder / "config.json", config)
     tensors = {
-        name: tensor.detach().to(torch.float16).contiguous()
+        name: tensor.detach().cpu().to(torch.float16).contiguous()
         for name, tensor in student.state_dict().items()
         if not name.endswith("position_ids")
     }

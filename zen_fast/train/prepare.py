@@ -35,8 +35,10 @@ _BASE_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _FREE_FIELDS = ("num_steps", "decay_steps", "dev_every", "checkpoint_every", "pairs_per_forward")
 
 
-def prepare(recipe: Recipe, data: Path, base: Path, work: Path) -> None:
+def prepare(recipe: Recipe, data: Path, base: Path, work: Path, device: str = "cpu") -> None:
     """Fill the work folder, or check that it was filled for the same recipe.
+
+    The teacher runs on `device`.
 
     Writes `start/` (the untrained student and its tokenizer), `train.jsonl`, `dev.jsonl` and
     `recipe.json`, the last one at the end, so that its presence means that all is there.
@@ -61,7 +63,7 @@ def prepare(recipe: Recipe, data: Path, base: Path, work: Path) -> None:
     ]
     (work / "start").mkdir(parents=True, exist_ok=True)
     _write_student(recipe, collections, base, work / "start")
-    _write_lists(recipe, collections, base, work)
+    _write_lists(recipe, collections, Teacher(base, device), work)
     stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
 
 
@@ -99,9 +101,10 @@ def _write_student(recipe: Recipe, collections: list[Collection], base: Path, fo
     student.save_pretrained(folder)
 
 
-def _write_lists(recipe: Recipe, collections: list[Collection], base: Path, work: Path) -> None:
+def _write_lists(
+    recipe: Recipe, collections: list[Collection], teacher: Teacher, work: Path
+) -> None:
     rng = np.random.default_rng(recipe.seed)
-    teacher = Teacher(base)
     train: list[CandidateList] = []
     dev: list[CandidateList] = []
     with Progress() as progress:

@@ -58,7 +58,7 @@ def pair_logits(
         chunk_size: pairs per forward.
 
     Returns:
-        (num_pairs,) fp32 logits, in the order of `pairs`.
+        (num_pairs,) fp32 logits on the student's device, in the order of `pairs`.
     """
     order = sorted(range(len(pairs)), key=lambda index: len(pairs[index][0]))
     logits = []
@@ -67,7 +67,7 @@ def pair_logits(
         logits.append(_padded_logits(student, chunk))
     inverse = torch.empty(len(order), dtype=torch.long)
     inverse[torch.tensor(order)] = torch.arange(len(order))
-    return torch.cat(logits)[inverse]
+    return torch.cat(logits)[inverse.to(student.device)]
 
 
 def _padded_logits(
@@ -82,6 +82,8 @@ def _padded_logits(
         token_type_ids[row, query_length : len(ids)] = 1
         attention_mask[row, : len(ids)] = 1
     output = student(
-        input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+        input_ids=input_ids.to(student.device),
+        token_type_ids=token_type_ids.to(student.device),
+        attention_mask=attention_mask.to(student.device),
     )
     return cast(Tensor, output.logits.squeeze(-1))

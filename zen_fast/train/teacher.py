@@ -19,10 +19,10 @@ _BATCH = 32
 class Teacher:
     """Mean-pooled, normalised sentence embeddings (Reimers and Gurevych, EMNLP 2019)."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, device: str = "cpu") -> None:
         self._tokenizer = load_tokenizer(base / "tokenizer.json")
         self._tokenizer.enable_truncation(_MAX_LENGTH)
-        self._model = BertModel.from_pretrained(str(base), dtype=torch.float32)
+        self._model = BertModel.from_pretrained(str(base), dtype=torch.float32).to(device)
         self._model.requires_grad_(False)
         self._model.train(False)
 
@@ -50,9 +50,10 @@ class Teacher:
                 ids = encodings[index].ids
                 input_ids[row, : len(ids)] = torch.tensor(ids)
                 mask[row, : len(ids)] = 1
+            input_ids, mask = input_ids.to(self._model.device), mask.to(self._model.device)
             hidden = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
             pooled = (hidden * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-            embeddings[indices] = functional.normalize(pooled, dim=-1)
+            embeddings[indices] = functional.normalize(pooled, dim=-1).cpu()
             advance(len(indices))
         vectors: Scores = embeddings.numpy()
         return vectors

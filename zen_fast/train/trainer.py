@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class Trainer:
     """Trains the student of a prepared work folder."""
 
-    def __init__(self, recipe: Recipe, work: Path) -> None:
+    def __init__(self, recipe: Recipe, work: Path, device: str = "cpu") -> None:
         self.recipe = recipe
         self.step = 0
         self.log: list[dict[str, Any]] = []
@@ -44,7 +44,8 @@ class Trainer:
             recipe.max_length,
         )
         torch.manual_seed(recipe.seed)
-        self.student = BertForSequenceClassification.from_pretrained(str(work / "start")).train()
+        self.student = BertForSequenceClassification.from_pretrained(str(work / "start"))
+        self.student.to(device).train()
         # Words that training never shows keep their place beside those it does.
         self.student.bert.embeddings.word_embeddings.requires_grad_(False)
         self._optimizer = self._make_optimizer()
@@ -82,11 +83,11 @@ class Trainer:
         }
         run = {
             str(number): {str(place): score for place, score in enumerate(logits.tolist())}
-            for number, logits in enumerate(self.dev_logits())
+            for number, logits in enumerate(self._dev_logits())
         }
         return 100.0 * ndcg_at_10(judgements, run)
 
-    def dev_logits(self) -> list[Tensor]:
+    def _dev_logits(self) -> list[Tensor]:
         """Logits of each held-out list, (num_candidates,) each."""
         self.student.eval()
         with torch.inference_mode():
@@ -95,15 +96,11 @@ class Trainer:
                     self.student,
                     self._encoder.encode(item.query, item.documents),
                     self.recipe.pairs_per_forward,
-                )
+                ).cpu()
                 for item in self._dev
             ]
         self.student.train()
         return logits
-
-    def dev_grades(self) -> list[list[int]]:
-        """Grades of each held-out list, in the order of `dev_logits`."""
-        return [item.grades for item in self._dev]
 
     def _lists_of_step(self, step: int) -> list[CandidateList]:
         """The step's lists; a function of the seed and the step alone, so a resumed run agrees."""
@@ -123,7 +120,7 @@ class Trainer:
         ]
         logits = pair_logits(self.student, pairs, recipe.pairs_per_forward)
         loss = reranking_loss(
-            logits.view(len(lists), recipe.num_candidates),
+            logits.view(len(lists), recipe.num_candidates).cpu(),
             torch.tensor([item.grades for item in lists]),
             torch.tensor([item.cosines for item in lists]),
             torch.tensor([item.bm25 for item in lists]),
@@ -187,7 +184,7 @@ class Trainer:
         self._log_path.write_text(json.dumps(report), encoding="utf-8")
 
     def _load_checkpoint(self) -> None:
-        state = torch.load(self._checkpoint, weights_only=True)
+        state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
         self.student.load_state_dict(state["student"])
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])

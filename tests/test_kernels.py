@@ -1,0 +1,293 @@
+"""Triton kernels against plain PyTorch, at odd sizes, with outputs that begin as NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from triton_device import DEVICE
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from zen_fast import kernels  # noqa: E402
+
+RELATIVE_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+"""Of the largest value."""
+DTYPES = list(RELATIVE_ERROR)
+ACTIVATIONS = {
+    None: lambda x: x,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+@pytest.fixture(autouse=True)
+def _single_thread() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel leaves unwritten is NaN, or a byte that no test expects."""
+    plain = torch.empty
+
+    def poisoned(*arguments: object, **options: object) -> Tensor:
+        tensor = plain(*arguments, **options)
+        return tensor.fill_(float("nan") if tensor.is_floating_point() else 113)
+
+    monkeypatch.setattr(torch, "empty", poisoned)
+
+
+def _random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape).to(DEVICE, dtype)
+
+
+def _strided(rows: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Columns out of the middle of a wider matrix."""
+    return _random(rows, width + 7, dtype=dtype)[:, 3 : width + 3]
+
+
+def _integers(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32, device=DEVICE)
+
+
+def _assert_close(result: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    assert result.dtype == dtype
+    assert result.shape == expected.shape
+    limit = RELATIVE_ERROR[dtype] * max(1.0, float(expected.abs().max()))
+    assert float((result.float() - expected.float()).abs().max()) <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 16, 1), (7, 48, 33), (70, 130, 65)], ids=str)
+def test_linear(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    rows, depth, columns = shape
+    x, residual = _strided(rows, depth, dtype), _strided(rows, columns, dtype)
+    weight, bias = _random(columns, depth, dtype=dtype), _random(columns)
+    expected = functional.gelu(x.float() @ weight.float().T + bias) + residual.float()
+    _assert_close(kernels.linear(x, weight, bias, "gelu", residual), expected, dtype)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_linear_activations(activation: str | None) -> None:
+    x, weight = 3 * _random(5, 32), _random(20, 32)
+    expected = ACTIVATIONS[activation](x @ weight.T)
+    _assert_close(kernels.linear(x, weight, None, activation), expected)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: list[int],
+    num_heads: int,
+    window: int | None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Softmax attention of one query row per key row, or of one per sequence, in fp64."""
+    contexts, begin = [], 0
+    for sequence, length in enumerate(lengths):
+        rows = slice(begin, begin + length)
+        first_only = len(query) == len(lengths)
+        q, k, v = (
+            x.double().reshape(len(x), num_heads, -1).transpose(0, 1)
+            for x in (
+                query[sequence : sequence + 1] if first_only else query[rows],
+                key[rows],
+                value[rows],
+            )
+        )
+        scores = q @ k.transpose(1, 2)
+        if bias is not None:
+            scores = scores + bias[:, : q.shape[1], :length]
+        distance = torch.arange(q.shape[1])[:, None] - torch.arange(length)
+        if window is not None:
+            scores = scores.masked_fill((distance.abs() > window).to(DEVICE), -torch.inf)
+        context = (scores * 0.3).softmax(dim=-1) @ v
+        contexts.append(context.transpose(0, 1).flatten(1))
+        begin += length
+    return torch.cat(contexts)
+
+
+def _cu_seqlens(lengths: list[int]) -> Tensor:
+    return _integers([0, *torch.tensor(lengths).cumsum(0).tolist()])
+
+
+def _query_blocks(lengths: list[int], first_rows_only: bool = False) -> Tensor:
+    blocks = [
+        [sequence, first]
+        for sequence, length in enumerate(lengths)
+        for first in range(0, 1 if first_rows_only else length, kernels.QUERY_BLOCK)
+    ]
+    return torch.tensor([*blocks, [-1, -1]], dtype=torch.int32, device=DEVICE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("window", [None, 0, 9])
+@pytest.mark.parametrize("head_dim", [16, 20])
+def test_attention(dtype: torch.dtype, window: int | None, head_dim: int) -> None:
+    lengths, num_heads = [1, 17, 64, 130], 3
+    rows, width = sum(lengths), num_heads * head_dim
+    query, key, value = (_strided(rows, width, dtype) for _ in range(3))
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths),
+        num_heads,
+        0.3,
+        window=window,
+    )
+    _assert_close(result, _attention(query, key, value, lengths, num_heads, window), dtype)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_attention_of_first_rows(window: int | None) -> None:
+    lengths, num_heads = [5, 1, 70], 2
+    key, value = _strided(sum(lengths), 32), _strided(sum(lengths), 32)
+    query = _random(len(lengths), 32)
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths, first_rows_only=True),
+        num_heads,
+        0.3,
+        first_rows_only=True,
+        window=window,
+    )
+    _assert_close(result, _attention(query, key, value, lengths, num_heads, window))
+
+
+@pytest.mark.parametrize("terms", ["by_query", "by_key", "both"])
+def test_attention_with_relative_scores(terms: str) -> None:
+    lengths, num_heads, num_rows = [70], 2, 11
+    query, key, value = (_strided(70, 32) for _ in range(3))
+    by_query = _random(70, num_heads, num_rows) if terms != "by_key" else None
+    by_key = _random(70, num_heads, num_rows) if terms != "by_query" else None
+    buckets = torch.arange(-99, 100, device=DEVICE).div(20, rounding_mode="floor") + 5
+    i, j = torch.meshgrid(torch.arange(70), torch.arange(70), indexing="ij")
+    bucket = buckets[(i - j + 99).to(DEVICE)]  # (queries, keys)
+    bias = torch.zeros(num_heads, 70, 70, device=DEVICE)
+    for head in range(num_heads):
+        if by_query is not None:
+            bias[head] += by_query[:, head].gather(1, bucket)
+        if by_key is not None:
+            bias[head] += by_key[:, head].gather(1, bucket.T).T
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths),
+        num_heads,
+        0.3,
+        relative=kernels.RelativeScores(by_query, by_key, buckets.int()),
+    )
+    _assert_close(result, _attention(query, key, value, lengths, num_heads, None, bias))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_layer_norm(dtype: torch.dtype, has_bias: bool) -> None:
+    x = 1000 + _strided(5, 50) if dtype == torch.float32 else _strided(5, 50, dtype)
+    weight, bias = _random(50), _random(50) if has_bias else None
+    expected = functional.layer_norm(x.double(), (50,), weight.double(), None, 1e-5)
+    expected = expected if bias is None else expected + bias
+    result = kernels.layer_norm(x, weight, bias, 1e-5)
+    limit = 1e-3 if dtype == torch.float32 else None  # 1000 + x has 14 bits of x
+    if limit is None:
+        _assert_close(result, expected, dtype)
+    else:
+        assert float((result - expected).abs().max()) <= limit
+
+
+@pytest.mark.parametrize("num_tables", [1, 2, 3])
+def test_embed_sums_rows_of_every_table(num_tables: int) -> None:
+    tables = [
+        (_random(9, 20, dtype=torch.float16), torch.randint(9, (6,)).int().to(DEVICE))
+        for _ in range(num_tables)
+    ]
+    expected = sum(rows[ids.long()].float() for rows, ids in tables)
+    _assert_close(kernels.embed(tables, torch.float32), expected)
+
+
+@pytest.mark.parametrize("activate_first", [True, False])
+def test_gate(activate_first: bool) -> None:
+    x = _strided(4, 60)
+    first, second = x.chunk(2, dim=1)
+    expected = (
+        functional.silu(first) * second if activate_first else first * functional.silu(second)
+    )
+    _assert_close(kernels.gate(x, "silu", activate_first), expected)
+
+
+def test_rotary() -> None:
+    num_heads, half = 3, 5
+    x, positions = _strided(6, num_heads * 2 * half), _integers([0, 1, 2, 0, 1, 7])
+    angles = torch.arange(8)[:, None] * torch.rand(half)
+    cosines, sines = angles.cos().to(DEVICE), angles.sin().to(DEVICE)
+    first, second = x.reshape(6, num_heads, -1).chunk(2, dim=-1)
+    cos, sin = cosines[positions.long()][:, None], sines[positions.long()][:, None]
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    _assert_close(kernels.rotary(x, positions, cosines, sines, num_heads), turned.flatten(1))
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_pool(mean: bool) -> None:
+    x, bounds = _strided(9, 40), [0, 1, 6, 9]
+    rows = [x[begin:end] for begin, end in pairwise(bounds)]
+    expected = torch.stack([each.mean(dim=0) if mean else each[0] for each in rows])
+    # The empty sequence behind the last one is nobody's, and must not be read out of bounds.
+    _assert_close(kernels.pool(x, _integers([*bounds, 9]), mean)[:3], expected)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_neighbours(count: int) -> None:
+    x, lengths = _strided(6, 10), [1, 3, 2]
+    before, expected = count // 2, []
+    for rows in x.split(lengths):
+        padded = functional.pad(rows, (0, 0, before, count - 1 - before))
+        expected.append(torch.cat([padded[n : n + len(rows)] for n in range(count)], dim=1))
+    sequence_of_row = _integers([0, 1, 1, 1, 2, 2])
+    _assert_close(kernels.neighbours(x, sequence_of_row, count), torch.cat(expected))
+
+
+def test_quantize_rows_keep_zero_and_the_ends_of_their_range() -> None:
+    x = torch.tensor([[0.0, 1.0, -3.0, 0.5], [0.0, 0.0, 0.0, 0.0], [2.0, 4.0, 1.0, 8.0]]).to(DEVICE)
+    rows = kernels.quantize_rows(x)
+    restored = rows.steps[:, None] * (rows.values.float() - rows.zeros[:, None])
+    assert float((restored - x).abs().max()) <= 0.5 * float(rows.steps.max())
+    assert restored[1].tolist() == [0.0] * 4
+    assert (restored[x == 0] == 0).all()
+    assert rows.values[0].tolist()[1:3] == [127, -128]
+    assert rows.values[2].tolist()[3] == 127
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 1), (5, 48, 33), (70, 200, 65)], ids=str)
+def test_quantized_linear_sums_are_exact(shape: tuple[int, int, int]) -> None:
+    num_rows, depth, columns = shape
+    x, residual = _strided(num_rows, depth), _strided(num_rows, columns)
+    input_scales, bias, scales = torch.rand(depth) + 0.5, _random(columns), torch.rand(columns)
+    input_scales, scales = input_scales.to(DEVICE), scales.to(DEVICE)
+    values = torch.randint(-63, 64, (columns, depth), dtype=torch.int8).to(DEVICE)
+    weight = kernels.QuantizedWeight(values, scales, values.sum(dim=1, dtype=torch.int32))
+    rows = kernels.quantize_rows(x, input_scales)
+    centred = rows.values.double() - rows.zeros[:, None].double()
+    sums = centred @ values.double().T
+    expected = sums * (rows.steps[:, None] * scales) + bias
+    result = kernels.quantized_linear(rows, weight, torch.float32, bias, "relu", residual)
+    _assert_close(result, functional.relu(expected).float() + residual)

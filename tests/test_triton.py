@@ -1,0 +1,105 @@
+"""The Triton backend: batches laid out, and every architecture against stock transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from triton_device import DEVICE
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
+from test_parity import Oracle, make_oracle  # noqa: E402
+from tolerances import (  # noqa: E402
+    INT8_PER_SPREAD,
+    INT8_ROUNDING_FLIP_PER_SPREAD,
+    PARITY_PER_SPREAD,
+)
+
+from zen_fast.backends.device_batch import NOBODY, BatchSize, lay_out  # noqa: E402
+from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
+from zen_fast.backends.triton import TritonBackend  # noqa: E402
+from zen_fast.batching import PackedBatch, TokenizedPair, pack  # noqa: E402
+from zen_fast.encoder import Encoder  # noqa: E402
+from zen_fast.quantization import quantize_weights  # noqa: E402
+
+SHORT = slice(0, 4)
+"""The oracle's pairs of 1, 2, 3 and 17 tokens: under the interpreter every token counts."""
+
+
+def _batch(lengths: list[int]) -> PackedBatch:
+    num_tokens = sum(lengths)
+    return PackedBatch(
+        token_ids=np.arange(1, num_tokens + 1, dtype=np.int32),
+        token_type_ids=np.ones(num_tokens, np.int32),
+        position_ids=np.arange(num_tokens, dtype=np.int32) + 5,
+        cu_seqlens=np.cumsum([0, *lengths]).astype(np.int32),
+    )
+
+
+@pytest.mark.parametrize("lengths", [[1], [3, 1], [64, 65, 1], [1] * 64, [200, 7], [2] * 300])
+def test_batch_size_holds_the_batch_and_little_more(lengths: list[int]) -> None:
+    size = BatchSize.of(_batch(lengths), 64)
+    for held, needed, step in (
+        (size.num_tokens, sum(lengths), 64),
+        (size.num_sequences, len(lengths), 16),
+        (size.num_query_blocks, sum(-(-length // 64) for length in lengths), 8),
+    ):
+        assert needed <= held <= max(needed + step, needed * 9 / 8)
+    assert size.num_tokens != size.num_sequences
+
+
+def test_lay_out_marks_what_is_beyond_the_batch_as_nobodys() -> None:
+    batch = _batch([70, 2])
+    size = BatchSize.of(batch, 64)
+    block = np.full(size.num_integers, 99, np.int32)
+    lay_out(batch, size, 64, block)
+    assert block[size.part("token")].tolist() == [*range(1, 73), *[0] * (size.num_tokens - 72)]
+    assert block[size.part("place")][:72].tolist() == [*range(70), 0, 1]
+    assert block[size.part("sequence_of_row")][68:74].tolist() == [0, 0, 1, 1, NOBODY, NOBODY]
+    assert block[size.part("cu_seqlens")].tolist() == [0, 70] + [72] * (size.num_sequences - 1)
+    blocks = block[size.part("query_blocks")].reshape(-1, 2).tolist()
+    assert blocks[:4] == [[0, 0], [0, 64], [1, 0], [NOBODY, NOBODY]]
+    first_rows = block[size.part("first_rows")].reshape(-1, 2).tolist()
+    assert first_rows[:3] == [[0, 0], [1, 0], [NOBODY, NOBODY]]
+    assert 99 not in block
+
+
+def test_lay_out_parts_fill_the_block_without_overlap() -> None:
+    size = BatchSize(64, 8, 16)
+    names = ("token", "token_type", "position", "place", "sequence_of_row", "cu_seqlens")
+    parts = [size.part(name) for name in (*names, "query_blocks", "first_rows")]
+    assert parts[0].start == 0
+    assert [part.stop for part in parts[:-1]] == [part.start for part in parts[1:]]
+    assert parts[-1].stop == size.num_integers
+
+
+@pytest.fixture(scope="module", params=RANDOM_MODELS, ids=lambda recipe: recipe.name)
+def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    recipe: RandomModel = request.param
+    return make_oracle(recipe, tmp_path_factory.mktemp(recipe.name))
+
+
+def _pairs(oracle: Oracle) -> list[TokenizedPair]:
+    return oracle.pairs if DEVICE == "cuda" else oracle.pairs[SHORT]
+
+
+def test_logits_equal_stock(oracle: Oracle) -> None:
+    pairs = _pairs(oracle)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32")
+    expected = oracle.logits[: len(pairs)]
+    for _ in range(2):  # the second pass finds its parameters made
+        logits = backend.forward(pack(pairs, oracle.encoder.spec))
+        assert logits.dtype == np.float32
+        assert (np.abs(logits - expected) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+def test_int8_logits_equal_those_of_the_reference(oracle: Oracle) -> None:
+    pairs = _pairs(oracle)
+    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
+    batch = pack(pairs, oracle.encoder.spec)
+    logits = TritonBackend(quantized, DEVICE, "fp32").forward(batch)
+    difference = np.abs(logits - ReferenceBackend(quantized).forward(batch)) / oracle.spread
+    assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+    assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
