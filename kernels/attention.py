@@ -14,10 +14,25 @@ import triton.language as tl
 from torch import Tensor
 
 QUERY_BLOCK = 64
-"""Query rows of a program."""
+"""Query rows of a line in the table of blocks; a program computes these, or an even part."""
 
-KEY_BLOCK = 64
-"""Keys read at a time."""
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Query rows of a program, keys it reads at a time, and its warps."""
+
+    rows: int
+    keys: int
+    num_warps: int
+
+
+def choose_config(dtype: torch.dtype, head_dim: int, relative: bool) -> AttentionConfig:
+    """The largest blocks whose registers do not spill; fp32 products are three TF32 parts."""
+    large = head_dim > 64 or relative
+    if dtype == torch.float32:
+        rows = QUERY_BLOCK // 2 if head_dim > 64 else QUERY_BLOCK
+        return AttentionConfig(rows, 16 if large else 32, num_warps=8)
+    return AttentionConfig(QUERY_BLOCK, 32 if large else 64, num_warps=4)
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,10 @@ def attention(
     by_query = None if relative is None else relative.by_query
     by_key = None if relative is None else relative.by_key
     buckets = None if relative is None else relative.bucket_of_distance
+    config = choose_config(query.dtype, head_dim, relative is not None)
     terms = next((each for each in (by_query, by_key) if each is not None), None)
-    attention_kernel[(len(query_blocks), num_heads)](
+    parts = 1 if first_rows_only else QUERY_BLOCK // config.rows
+    attention_kernel[(len(query_blocks) * parts, num_heads)](
         query,
         key,
         value,
@@ -91,9 +108,10 @@ def attention(
         FIRST_ROWS_ONLY=first_rows_only,
         HAS_BY_QUERY=by_query is not None,
         HAS_BY_KEY=by_key is not None,
-        BLOCK_M=16 if first_rows_only else QUERY_BLOCK,
-        BLOCK_N=KEY_BLOCK,
-        num_warps=4,
+        PARTS=parts,
+        BLOCK_M=16 if first_rows_only else config.rows,
+        BLOCK_N=config.keys,
+        num_warps=config.num_warps,
         num_stages=2,
     )
     return out
@@ -123,11 +141,13 @@ def attention_kernel(
     FIRST_ROWS_ONLY: tl.constexpr,
     HAS_BY_QUERY: tl.constexpr,
     HAS_BY_KEY: tl.constexpr,
+    PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    block = query_blocks + 2 * tl.program_id(0)
-    sequence, first = tl.load(block), tl.load(block + 1)
+    block = query_blocks + 2 * (tl.program_id(0) // PARTS)
+    sequence = tl.load(block)
+    first = tl.load(block + 1) + tl.program_id(0) % PARTS * BLOCK_M
     if sequence < 0:
         return
     head = tl.program_id(1)

@@ -16,14 +16,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from zen_fast.kernels import attention, linear, quantized, rowwise, sequences
+from zen_fast.kernels.attention import QUERY_BLOCK, attention_kernel, choose_config
+from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS, LinearConfig, linear_kernel
+from zen_fast.kernels.quantized import (
+    CONFIGS,
+    quantize_rows_kernel,
+    quantized_linear_kernel,
+)
+from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, layer_norm_kernel, rotary_kernel
+from zen_fast.kernels.sequences import neighbours_kernel, pool_kernel
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _HALF, _SINGLE = "fp16", "fp32"
+_DTYPES = {_HALF: torch.float16, _SINGLE: torch.float32}
 
 
 @dataclass(frozen=True)
@@ -41,10 +51,10 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Every kernel, with every configuration that a launch may choose."""
-    for kind, configs in ((_HALF, linear.HALF_CONFIGS), (_SINGLE, linear.FP32_CONFIGS)):
+    for kind, configs in ((_HALF, HALF_CONFIGS), (_SINGLE, FP32_CONFIGS)):
         for config in configs:
             yield _linear_case(kind, config)
-    for config in quantized.CONFIGS:
+    for config in CONFIGS:
         yield _quantized_linear_case(config)
     for kind in (_HALF, _SINGLE):
         for head_dim in (32, 64, 128):
@@ -57,7 +67,7 @@ def cases() -> Iterator[Case]:
     yield from _rowwise_cases()
 
 
-def _linear_case(kind: str, config: linear.LinearConfig) -> Case:
+def _linear_case(kind: str, config: LinearConfig) -> Case:
     pointer = f"*{kind}"
     types: dict[str, str | None] = {
         "x": pointer,
@@ -69,7 +79,7 @@ def _linear_case(kind: str, config: linear.LinearConfig) -> Case:
     }
     return Case(
         f"linear {kind} {config.block_m}x{config.block_n}x{config.block_k}",
-        linear.linear_kernel,
+        linear_kernel,
         types,
         {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
         _options(config),
@@ -77,7 +87,7 @@ def _linear_case(kind: str, config: linear.LinearConfig) -> Case:
     )
 
 
-def _quantized_linear_case(config: linear.LinearConfig) -> Case:
+def _quantized_linear_case(config: LinearConfig) -> Case:
     types: dict[str, str | None] = {
         "x": "*i8",
         "steps": "*fp32",
@@ -92,7 +102,7 @@ def _quantized_linear_case(config: linear.LinearConfig) -> Case:
     }
     return Case(
         f"quantized_linear {config.block_m}x{config.block_n}x{config.block_k}",
-        quantized.quantized_linear_kernel,
+        quantized_linear_kernel,
         types,
         {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
         _options(config),
@@ -101,6 +111,8 @@ def _quantized_linear_case(config: linear.LinearConfig) -> Case:
 
 
 def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case:
+    relative = changes.get("HAS_BY_QUERY", False)
+    config = choose_config(_DTYPES[kind], head_dim, relative)
     constants = {
         "NUM_HEADS": 12,
         "HEAD_DIM": head_dim,
@@ -109,11 +121,11 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         "FIRST_ROWS_ONLY": False,
         "HAS_BY_QUERY": False,
         "HAS_BY_KEY": False,
-        "BLOCK_M": 16 if changes.get("FIRST_ROWS_ONLY") else attention.QUERY_BLOCK,
-        "BLOCK_N": attention.KEY_BLOCK,
+        "PARTS": 1 if changes.get("FIRST_ROWS_ONLY") else QUERY_BLOCK // config.rows,
+        "BLOCK_M": 16 if changes.get("FIRST_ROWS_ONLY") else config.rows,
+        "BLOCK_N": config.keys,
         **changes,
     }
-    relative = constants["HAS_BY_QUERY"]
     types: dict[str, str | None] = {
         **dict.fromkeys(("query", "key", "value", "out"), f"*{kind}"),
         "cu_seqlens": "*i32",
@@ -127,10 +139,10 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
     }
     return Case(
         name,
-        attention.attention_kernel,
+        attention_kernel,
         types,
         constants,
-        {"num_warps": 4, "num_stages": 2},
+        {"num_warps": config.num_warps, "num_stages": 2},
         tensor_rows=constants["BLOCK_M"] if kind == _HALF else 0,
     )
 
@@ -141,13 +153,13 @@ def _rowwise_cases() -> Iterator[Case]:
     tables = {f"rows_{index}": half for index in range(3)}
     yield Case(
         "embed",
-        rowwise.embed_kernel,
+        embed_kernel,
         {**tables, **ids, "out": half, **width},
         {"NUM_TABLES": 3, "BLOCK": 1024},
     )
     yield Case(
         "layer_norm",
-        rowwise.layer_norm_kernel,
+        layer_norm_kernel,
         {
             "x": half,
             "weight": "*fp32",
@@ -161,13 +173,13 @@ def _rowwise_cases() -> Iterator[Case]:
     )
     yield Case(
         "gate",
-        rowwise.gate_kernel,
+        gate_kernel,
         {"x": half, "out": half, **width, "x_stride": "i32"},
         {"ACTIVATION": "gelu", "ACTIVATE_FIRST": True, "BLOCK": 1024},
     )
     yield Case(
         "rotary",
-        rowwise.rotary_kernel,
+        rotary_kernel,
         {
             "x": half,
             "positions": "*i32",
@@ -183,7 +195,7 @@ def _rowwise_cases() -> Iterator[Case]:
     for mean in (True, False):
         yield Case(
             f"pool {'mean' if mean else 'first'}",
-            sequences.pool_kernel,
+            pool_kernel,
             {
                 "x": half,
                 "cu_seqlens": "*i32",
@@ -196,7 +208,7 @@ def _rowwise_cases() -> Iterator[Case]:
         )
     yield Case(
         "neighbours",
-        sequences.neighbours_kernel,
+        neighbours_kernel,
         {
             "x": half,
             "sequence_of_row": "*i32",
@@ -209,7 +221,7 @@ def _rowwise_cases() -> Iterator[Case]:
     )
     yield Case(
         "quantize_rows",
-        quantized.quantize_rows_kernel,
+        quantize_rows_kernel,
         {
             "x": half,
             "input_scales": "*fp32",
@@ -223,7 +235,7 @@ def _rowwise_cases() -> Iterator[Case]:
     )
 
 
-def _blocks(config: linear.LinearConfig) -> dict[str, Any]:
+def _blocks(config: LinearConfig) -> dict[str, Any]:
     return {
         "EVEN_K": True,
         "BLOCK_M": config.block_m,
@@ -232,7 +244,7 @@ def _blocks(config: linear.LinearConfig) -> dict[str, Any]:
     }
 
 
-def _options(config: linear.LinearConfig) -> dict[str, int]:
+def _options(config: LinearConfig) -> dict[str, int]:
     return {"num_warps": config.num_warps, "num_stages": config.num_stages}
 
 

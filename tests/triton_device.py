@@ -1,16 +1,18 @@
 """Where Triton kernels run in the tests: on a GPU, else under the interpreter.
 
-Imported before `zen_fast.kernels`, which reads the environment when its kernels are defined.
+Imported before Triton, whose own library of functions is interpreted or not from then on.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("triton", reason="Triton is not installed: pip install zen-fast[gpu]")
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("Triton is not installed: pip install zen-fast[gpu]", allow_module_level=True)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":

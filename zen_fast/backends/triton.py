@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zen_fast import kernels
+import zen_fast.kernels as kernels
 from zen_fast.backends.device_batch import BatchSize, lay_out
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder

@@ -100,7 +100,8 @@ def _gain(name: str, shape: tuple[int, ...]) -> float:
     """
     if name.startswith("embeddings."):
         return 1.0 if name == "embeddings.token" else 0.25
-    return shape[-1] ** -0.5 * (4.0 if name.endswith("attention.output.weight") else 1.0)
+    gain = 4.0 if name.endswith("attention.output.weight") else 1.0
+    return gain * float(shape[-1] ** -0.5)
 
 
 def _train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:

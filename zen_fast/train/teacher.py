@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -22,7 +23,8 @@ class Teacher:
     def __init__(self, base: Path, device: str = "cpu") -> None:
         self._tokenizer = load_tokenizer(base / "tokenizer.json")
         self._tokenizer.enable_truncation(_MAX_LENGTH)
-        self._model = BertModel.from_pretrained(str(base), dtype=torch.float32).to(device)
+        model: Any = BertModel.from_pretrained(str(base), dtype=torch.float32)
+        self._model = model.to(device)
         self._model.requires_grad_(False)
         self._model.train(False)
 

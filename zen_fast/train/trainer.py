@@ -44,8 +44,8 @@ class Trainer:
             recipe.max_length,
         )
         torch.manual_seed(recipe.seed)
-        self.student = BertForSequenceClassification.from_pretrained(str(work / "start"))
-        self.student.to(device).train()
+        start: Any = BertForSequenceClassification.from_pretrained(str(work / "start"))
+        self.student = start.to(device).train()
         # Words that training never shows keep their place beside those it does.
         self.student.bert.embeddings.word_embeddings.requires_grad_(False)
         self._optimizer = self._make_optimizer()
