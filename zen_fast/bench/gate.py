@@ -13,9 +13,9 @@ from zen_fast.eval.metrics import max_abs_difference
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 """Largest accepted |Δlogit| of each precision, as a share of the reference's spread."""
 
-_RANDOM_WEIGHTS = {"int8": 3e-1}
-"""The same on random weights, where they differ: without training, the documents of a query lie so
-near to each other that 8 bits' noise is a sixth to a fifth of their spread, in every engine."""
+_RANDOM_WEIGHTS = {"int8": 2e-1}
+"""The same on random weights, where they differ: without training, the documents of a query lie
+near to each other, and 8 bits' noise is up to a ninth of their spread."""
 
 PRECISIONS = tuple(name for name in TOLERANCES if name in placement.PRECISIONS)
 """What this release can run."""
