@@ -150,6 +150,16 @@ def test_readme_int8_figures_are_those_of_the_committed_results() -> None:
     assert written == [round(rows[engine]["p50_ms"]) for engine in engines]
 
 
+def test_readme_int8_ratios_are_those_of_the_committed_results() -> None:
+    links = re.findall(r"\[([\d.]+)\]\((benchmarks/results/[\w-]+-int8\.json)\)", README)
+    assert len(links) == 4
+    for written, path in links:
+        rows = json.loads((ROOT / path).read_text())["rows"]
+        (zen,) = (row for row in rows if row["engine"] == "zen-int8")
+        others = [ratio for name, ratio in zen["speedup_over"].items() if name.endswith("Int8")]
+        assert float(written) == round(min(others), 2)
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
