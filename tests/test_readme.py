@@ -160,6 +160,15 @@ def test_readme_int8_ratios_are_those_of_the_committed_results() -> None:
         assert float(written) == round(min(others), 2)
 
 
+def test_readme_int8_quality_is_that_of_the_committed_results() -> None:
+    path = "benchmarks/results/zen-mini-int8-quality.json"
+    (written,) = re.findall(rf"\[([+-][\d.]+) %\]\({path}\)", README)
+    report = json.loads((ROOT / path).read_text())
+    assert float(written) == round(report["change_of_mean_percent"]["zen-mini int8"], 2)
+    changes = [each["columns"][1]["relative_change"] for each in report["collections"]]
+    assert (len(changes), round(max(map(abs, changes)), 1)) == (11, 2.6)
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
