@@ -9,8 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.activations import activate
-from zen_fast.kernels.tiles import tile_of_program
+from zen_fast.kernels.tiles import finish_tile, tile_of_program
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,10 @@ FP32_CONFIGS = (
 """Products in three TF32 parts, which take three times the registers."""
 
 
+_MANY_TILES = 132
+"""A program for every multiprocessor of an H100 or H200."""
+
+
 def choose_config(num_rows: int, num_columns: int, dtype: torch.dtype) -> LinearConfig:
     """The largest tiles that still give every multiprocessor of a large GPU a program."""
     configs = FP32_CONFIGS if dtype == torch.float32 else HALF_CONFIGS
@@ -47,9 +50,6 @@ def choose_config(num_rows: int, num_columns: int, dtype: torch.dtype) -> Linear
         if num_rows >= config.block_m and tiles >= _MANY_TILES:
             return config
     return configs[-2] if num_rows > configs[-1].block_m else configs[-1]
-
-
-_MANY_TILES = 132
 
 
 def linear(
@@ -124,8 +124,6 @@ def linear_kernel(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
     k = tl.arange(0, BLOCK_K)
-    row_ok = (row < rows)[:, None]
-    column_ok = (column < columns)[None, :]
     # Rows beyond the end read the last one: only the store needs a mask, the loads run free.
     x_tile = x + tl.minimum(row, rows - 1).to(tl.int64)[:, None] * x_stride + k[None, :]
     weight_tile = weight + tl.minimum(column, columns - 1)[None, :] * depth + k[:, None]
@@ -142,12 +140,17 @@ def linear_kernel(
         x_tile += BLOCK_K
         weight_tile += BLOCK_K
 
-    if HAS_BIAS:
-        total += tl.load(bias + column, mask=column < columns, other=0.0)[None, :]
-    total = activate(total, ACTIVATION)
-    place = row.to(tl.int64)[:, None]
-    if HAS_RESIDUAL:
-        residual_tile = residual + place * residual_stride + column[None, :]
-        total += tl.load(residual_tile, mask=row_ok & column_ok, other=0.0).to(tl.float32)
-    out_tile = out + place * columns + column[None, :]
-    tl.store(out_tile, total.to(out.dtype.element_ty), mask=row_ok & column_ok)
+    finish_tile(
+        total,
+        row,
+        column,
+        rows,
+        columns,
+        bias,
+        residual,
+        out,
+        residual_stride,
+        HAS_BIAS,
+        HAS_RESIDUAL,
+        ACTIVATION,
+    )

@@ -13,9 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.activations import activate
 from zen_fast.kernels.linear import LinearConfig
-from zen_fast.kernels.tiles import tile_of_program
+from zen_fast.kernels.tiles import finish_tile, tile_of_program
 
 CONFIGS = (
     LinearConfig(128, 128, 128, num_warps=8, num_stages=3),
@@ -203,13 +202,17 @@ def quantized_linear_kernel(
     scale = tl.load(steps + row, mask=row_ok, other=0.0)[:, None]
     scale *= tl.load(scales + column, mask=column_ok, other=0.0)[None, :]
     result = total.to(tl.float32) * scale
-    if HAS_BIAS:
-        result += tl.load(bias + column, mask=column_ok, other=0.0)[None, :]
-    result = activate(result, ACTIVATION)
-    place = row.to(tl.int64)[:, None]
-    ok = row_ok[:, None] & column_ok[None, :]
-    if HAS_RESIDUAL:
-        residual_tile = residual + place * residual_stride + column[None, :]
-        result += tl.load(residual_tile, mask=ok, other=0.0).to(tl.float32)
-    out_tile = out + place * columns + column[None, :]
-    tl.store(out_tile, result.to(out.dtype.element_ty), mask=ok)
+    finish_tile(
+        result,
+        row,
+        column,
+        rows,
+        columns,
+        bias,
+        residual,
+        out,
+        residual_stride,
+        HAS_BIAS,
+        HAS_RESIDUAL,
+        ACTIVATION,
+    )
