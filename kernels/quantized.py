@@ -100,7 +100,9 @@ def quantize_rows_kernel(
     rounded = (scaled * inverse + _ROUNDER) - _ROUNDER
     value = tl.minimum(tl.maximum(rounded + zero, 0.0), _MAX_VALUE) - _MIDPOINT
     tl.store(values + row * width + column, value.to(tl.int8), mask=column_ok)
-    tl.store(steps + row, span / _MAX_VALUE)
+    # Bytes cannot be NaN: a row with a value that is not finite gets a step that is not, either.
+    poison = tl.sum(scaled * 0.0, 0)
+    tl.store(steps + row, span / _MAX_VALUE + poison)
     tl.store(zeros + row, zero - _MIDPOINT)
 
 

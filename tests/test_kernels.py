@@ -278,6 +278,14 @@ def test_quantize_rows_keep_zero_and_the_ends_of_their_range() -> None:
     assert rows.values[2].tolist()[3] == 127
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_quantize_rows_never_hide_what_is_not_finite(value: float) -> None:
+    x = _random(2, 20)
+    x[1, 3] = value
+    steps = kernels.quantize_rows(x).steps
+    assert torch.isfinite(steps).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("shape", [(1, 16, 1), (5, 48, 33), (70, 200, 65)], ids=str)
 def test_quantized_linear_sums_are_exact(shape: tuple[int, int, int]) -> None:
     num_rows, depth, columns = shape
