@@ -20,7 +20,7 @@ from zen_fast.train.errors import RecipeError, ResumeError
 from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.prepare import prepare
 from zen_fast.train.recipe import Recipe, load_recipe, recipe_from_dict
-from zen_fast.train.student import pair_logits
+from zen_fast.train.student.reading import read_pairs
 from zen_fast.train.trainer import Trainer
 
 
@@ -92,11 +92,11 @@ def test_main_writes_model_that_stock_transformers_loads(
     assert inputs["input_ids"][0].tolist() == encoded[0][0]
     with torch.inference_mode():
         assert model(**inputs).logits.item() == pytest.approx(
-            pair_logits(model, encoded, 8).item(), abs=1e-5
+            read_pairs(model, encoded, 8).logits.item(), abs=1e-5
         )
 
 
-def test_pair_logits_equal_stock_forward_for_mixed_lengths() -> None:
+def test_read_pairs_equals_stock_forward_for_mixed_lengths() -> None:
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=50,
@@ -110,11 +110,16 @@ def test_pair_logits_equal_stock_forward_for_mixed_lengths() -> None:
     lengths = (1, 17, 4, 9, 2, 31, 5)
     pairs = [(torch.randint(1, 50, (length + 3,)).tolist(), 3) for length in lengths]
     with torch.inference_mode():
-        logits = pair_logits(model, pairs, chunk_size=3)
-        for (ids, head), logit in zip(pairs, logits, strict=True):
+        output = read_pairs(model, pairs, chunk_size=3)
+        for row, (ids, head) in enumerate(pairs):
             types = torch.tensor([[0] * head + [1] * (len(ids) - head)])
-            stock = model(input_ids=torch.tensor([ids]), token_type_ids=types).logits
-            assert logit.item() == pytest.approx(stock.item(), abs=1e-5)
+            stock = model(
+                input_ids=torch.tensor([ids]), token_type_ids=types, output_hidden_states=True
+            )
+            assert output.logits[row].item() == pytest.approx(stock.logits.item(), abs=1e-5)
+            states = stock.hidden_states[-2][0]
+            torch.testing.assert_close(output.query_means[row], states[:head].mean(dim=0))
+            torch.testing.assert_close(output.document_means[row], states[head:].mean(dim=0))
 
 
 @pytest.mark.parametrize("missing", ["--data", "--base", "--recipe"])

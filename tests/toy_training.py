@@ -30,8 +30,8 @@ _WORDS = (
 )
 
 
-def write_base(folder: Path) -> None:
-    """A random three-layer bi-encoder with a letter-and-word vocabulary."""
+def toy_tokenizer() -> Tokenizer:
+    """WordPiece over letters and a few words."""
     pieces = [*_SPECIAL, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *_WORDS]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -43,11 +43,17 @@ def write_base(folder: Path) -> None:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
+    return tokenizer
+
+
+def write_base(folder: Path) -> None:
+    """A random three-layer bi-encoder with that tokenizer."""
+    tokenizer = toy_tokenizer()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(pieces),
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=24,
         num_hidden_layers=3,
         num_attention_heads=4,
@@ -92,6 +98,8 @@ def toy_recipe() -> Recipe:
         num_random=1,
         max_query_length=16,
         max_length=48,
+        distillation_steps=4,
+        distillation_texts=8,
         num_steps=8,
         lists_per_step=3,
         warmup_steps=2,

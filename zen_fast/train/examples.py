@@ -260,6 +260,11 @@ def write_lists(path: Path, lists: Iterable[CandidateList]) -> None:
             lines.write(json.dumps(asdict(candidate_list), ensure_ascii=False) + "\n")
 
 
+def texts_of(lists: Iterable[CandidateList]) -> list[str]:
+    """Every query and passage once, in the order in which the lists name them."""
+    return list(dict.fromkeys(text for item in lists for text in (item.query, *item.documents)))
+
+
 def read_lists(path: Path) -> list[CandidateList]:
     """Read what `write_lists` wrote."""
     with path.open(encoding="utf-8") as lines:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from zen_fast.train.examples import CandidateList
+from zen_fast.train.recipe import Recipe
 
 
 def graded_targets(grades: Tensor) -> Tensor:
@@ -65,3 +70,31 @@ def reranking_loss(
     level_target = hard_weight * relevant + (1.0 - hard_weight) * teacher_probability
     level = functional.binary_cross_entropy_with_logits(logits, level_target)
     return listwise_softmax_loss(logits, order_target) + pointwise_weight * level
+
+
+def list_loss(logits: Tensor, lists: Sequence[CandidateList], recipe: Recipe) -> Tensor:
+    """`reranking_loss` of (num_lists, num_candidates) logits, as a recipe weighs it."""
+    return reranking_loss(
+        logits,
+        torch.tensor([item.grades for item in lists]),
+        torch.tensor([item.cosines for item in lists]),
+        torch.tensor([item.bm25 for item in lists]),
+        hard_weight=recipe.hard_weight,
+        cosine_temperature=recipe.cosine_temperature,
+        bm25_temperature=recipe.bm25_temperature,
+        pointwise_weight=recipe.pointwise_weight,
+        cosine_midpoint=recipe.cosine_midpoint,
+        cosine_scale=recipe.cosine_scale,
+    )
+
+
+def embedding_loss(means: Tensor, embeddings: Tensor, reserved: Sequence[int]) -> Tensor:
+    """One minus the mean cosine of segments and the teacher's embeddings of the same texts.
+
+    Args:
+        means: (num_segments, hidden) mean hidden states of a segment's tokens.
+        embeddings: (num_segments, hidden) the teacher's.
+        reserved: coordinates that mean something else in the student and are left out.
+    """
+    compared = means.index_fill(1, torch.tensor(reserved, dtype=torch.long), 0.0)
+    return 1.0 - functional.cosine_similarity(compared, embeddings, dim=1).mean()

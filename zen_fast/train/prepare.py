@@ -8,17 +8,26 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import Progress
+from tokenizers import Tokenizer
 
 from zen_fast.collection import Collection, load_collection
 from zen_fast.train.errors import ResumeError, TrainingDataError
-from zen_fast.train.examples import CandidateList, ListBuilder, write_lists
+from zen_fast.train.examples import (
+    CandidateList,
+    ListBuilder,
+    read_lists,
+    texts_of,
+    write_lists,
+)
 from zen_fast.train.passages import Scores
 from zen_fast.train.recipe import Recipe
-from zen_fast.train.student import cut_student
+from zen_fast.train.student.cutting import cut_encoder
+from zen_fast.train.student.making import make_student
 from zen_fast.train.teacher import Teacher
 from zen_fast.train.vocabulary import (
     count_tokens,
@@ -38,10 +47,11 @@ _FREE_FIELDS = ("num_steps", "decay_steps", "dev_every", "checkpoint_every", "pa
 def prepare(recipe: Recipe, data: Path, base: Path, work: Path, device: str = "cpu") -> None:
     """Fill the work folder, or check that it was filled for the same recipe.
 
-    The teacher runs on `device`.
+    The teacher runs, and the student is distilled, on `device`.
 
-    Writes `start/` (the untrained student and its tokenizer), `train.jsonl`, `dev.jsonl` and
-    `recipe.json`, the last one at the end, so that its presence means that all is there.
+    Writes `train.jsonl`, `dev.jsonl`, `embeddings.npy` (the teacher's, of the training lists'
+    texts), `start/` (the student before training, and its tokenizer) and `recipe.json`, the last
+    one at the end, so that its presence means that all is there.
 
     Raises:
         TrainingDataError: the base model is missing, or a collection is too small for one list.
@@ -61,9 +71,10 @@ def prepare(recipe: Recipe, data: Path, base: Path, work: Path, device: str = "c
         load_collection(data / source.collection, source.split).judged_documents_only()
         for source in recipe.sources
     ]
-    (work / "start").mkdir(parents=True, exist_ok=True)
-    _write_student(recipe, collections, base, work / "start")
+    work.mkdir(parents=True, exist_ok=True)
     _write_lists(recipe, collections, Teacher(base, device), work)
+    tokenizer, kept = _trim(recipe, collections, base)
+    _write_student(recipe, base, tokenizer, kept, work, device)
     stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
 
 
@@ -79,7 +90,8 @@ def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) 
         )
 
 
-def _write_student(recipe: Recipe, collections: list[Collection], base: Path, folder: Path) -> None:
+def _trim(recipe: Recipe, collections: list[Collection], base: Path) -> tuple[Tokenizer, list[int]]:
+    """The student's tokenizer, and the base model's id of each of its tokens."""
     tokenizer = load_tokenizer(base / "tokenizer.json")
     texts = itertools.chain.from_iterable(
         itertools.chain((doc.full for doc in part.documents.values()), part.queries.values())
@@ -94,11 +106,20 @@ def _write_student(recipe: Recipe, collections: list[Collection], base: Path, fo
         tokenizer.get_vocab_size(),
         100 * covered,
     )
-    trimmed = trim_tokenizer(tokenizer, kept)
-    trimmed.save(str(folder / "tokenizer.json"))
+    return trim_tokenizer(tokenizer, kept), kept
+
+
+def _write_student(
+    recipe: Recipe, base: Path, tokenizer: Tokenizer, kept: list[int], work: Path, device: str
+) -> None:
     torch.manual_seed(recipe.seed)
-    student = cut_student(base, recipe.layers, kept, token_id(trimmed, "[PAD]"))
-    student.save_pretrained(folder)
+    lists = read_lists(work / "train.jsonl")
+    embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
+    encoder: Any = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
+    student, reserved = make_student(encoder.to(device), tokenizer, lists, embeddings, recipe)
+    student.save_pretrained(work / "start")
+    tokenizer.save(str(work / "start" / "tokenizer.json"))
+    (work / "start" / "reserved.json").write_text(json.dumps(reserved.all), encoding="utf-8")
 
 
 def _write_lists(
@@ -107,12 +128,15 @@ def _write_lists(
     rng = np.random.default_rng(recipe.seed)
     train: list[CandidateList] = []
     dev: list[CandidateList] = []
+    read: dict[str, Scores] = {}
     with Progress() as progress:
         for source, collection in zip(recipe.sources, collections, strict=True):
 
             def embed(texts: Sequence[str], name: str = collection.name) -> Scores:
                 task = progress.add_task(f"{name}: teacher reads", total=len(texts))
-                return teacher.embed(texts, lambda count: progress.advance(task, count))
+                embeddings = teacher.embed(texts, lambda count: progress.advance(task, count))
+                read.update(zip(texts, embeddings, strict=True))
+                return embeddings
 
             builder = ListBuilder(collection, source, recipe, embed, rng)
             train += builder.train_lists()
@@ -120,4 +144,6 @@ def _write_lists(
             progress.console.print(f"{collection.name}: {len(train)} lists so far")
     rng.shuffle(train)
     write_lists(work / "train.jsonl", train)
+    rows = [read[text].astype(np.float16) for text in texts_of(train)]
+    np.save(work / "embeddings.npy", np.stack(rows))
     write_lists(work / "dev.jsonl", dev)

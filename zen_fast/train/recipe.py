@@ -62,6 +62,11 @@ class Recipe:
     """Share of queries reduced to their content words."""
     max_query_length: int
     max_length: int
+    # the student's start
+    distillation_steps: int
+    distillation_texts: int
+    """Queries and documents per step, half of each."""
+    distillation_learning_rate: float
     # loss
     hard_weight: float
     cosine_temperature: float
@@ -69,6 +74,8 @@ class Recipe:
     pointwise_weight: float
     cosine_midpoint: float
     cosine_scale: float
+    embedding_weight: float
+    """Of the distance between the middle of the student and the teacher's embeddings."""
     # optimizer
     num_steps: int
     lists_per_step: int

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from zen_fast.eval.metrics import ndcg_at_10
-from zen_fast.train.examples import CandidateList, read_lists
-from zen_fast.train.loss import reranking_loss
-from zen_fast.train.pairs import PairEncoder
+from zen_fast.train.examples import CandidateList, read_lists, texts_of
+from zen_fast.train.loss import embedding_loss, list_loss
+from zen_fast.train.pairs import Pair, PairEncoder
 from zen_fast.train.recipe import Recipe
-from zen_fast.train.student import pair_logits
+from zen_fast.train.student.reading import PairOutput, read_pairs
 from zen_fast.train.vocabulary import load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ class Trainer:
         self._log_path = work / "log.json"
         self._train = read_lists(work / "train.jsonl")
         self._dev = read_lists(work / "dev.jsonl")
+        self._embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
+        self._embedding_rows = {text: row for row, text in enumerate(texts_of(self._train))}
+        reserved = (work / "start" / "reserved.json").read_text(encoding="utf-8")
+        self._reserved: list[int] = json.loads(reserved)
         self.tokenizer = load_tokenizer(work / "start" / "tokenizer.json")
         self._encoder = PairEncoder(
             self.tokenizer,
@@ -92,11 +97,7 @@ class Trainer:
         self.student.eval()
         with torch.inference_mode():
             logits = [
-                pair_logits(
-                    self.student,
-                    self._encoder.encode(item.query, item.documents),
-                    self.recipe.pairs_per_forward,
-                ).cpu()
+                self._read(self._encoder.encode(item.query, item.documents)).logits.cpu()
                 for item in self._dev
             ]
         self.student.train()
@@ -118,19 +119,10 @@ class Trainer:
         pairs = [
             pair for item in lists for pair in self._encoder.encode(item.query, item.documents)
         ]
-        logits = pair_logits(self.student, pairs, recipe.pairs_per_forward)
-        loss = reranking_loss(
-            logits.view(len(lists), recipe.num_candidates).cpu(),
-            torch.tensor([item.grades for item in lists]),
-            torch.tensor([item.cosines for item in lists]),
-            torch.tensor([item.bm25 for item in lists]),
-            hard_weight=recipe.hard_weight,
-            cosine_temperature=recipe.cosine_temperature,
-            bm25_temperature=recipe.bm25_temperature,
-            pointwise_weight=recipe.pointwise_weight,
-            cosine_midpoint=recipe.cosine_midpoint,
-            cosine_scale=recipe.cosine_scale,
-        )
+        output = self._read(pairs)
+        logits = output.logits.view(len(lists), recipe.num_candidates).cpu()
+        ranking = list_loss(logits, lists, recipe)
+        loss = ranking + recipe.embedding_weight * self._embedding_loss(lists, output)
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self._schedule(self.step)
         self._optimizer.zero_grad()
@@ -138,7 +130,25 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), recipe.max_grad_norm)
         self._optimizer.step()
         self.step += 1
-        return float(loss.item())
+        return float(ranking.item())
+
+    def _read(self, pairs: list[Pair]) -> PairOutput:
+        return read_pairs(self.student, pairs, self.recipe.pairs_per_forward)
+
+    def _embedding_loss(self, lists: list[CandidateList], output: PairOutput) -> Tensor:
+        """How far the middle of the student is from the teacher's embeddings of both segments."""
+        queries = [item.query for item in lists for _ in item.documents]
+        documents = [text for item in lists for text in item.documents]
+        return embedding_loss(
+            torch.cat([output.query_means, output.document_means]).cpu(),
+            torch.from_numpy(self._teacher_embeddings([*queries, *documents])),
+            self._reserved,
+        )
+
+    def _teacher_embeddings(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        rows = [self._embedding_rows[text] for text in texts]
+        embeddings: npt.NDArray[np.float32] = self._embeddings[rows].astype(np.float32)
+        return embeddings
 
     def _schedule(self, step: int) -> float:
         """Warm-up, constant, linear decay to zero: before the decay, any length is the same run."""

@@ -1,0 +1,207 @@
+"""Each step that makes the student, on a random encoder: what it promises, measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+from toy_training import toy_recipe, toy_tokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+from zen_fast.train.examples import CandidateList
+from zen_fast.train.loss import list_loss
+from zen_fast.train.pairs import Pair, PairEncoder
+from zen_fast.train.student.calibration import calibrate
+from zen_fast.train.student.cosine_layer import add_cosine_layer
+from zen_fast.train.student.distillation import SegmentReader, distill
+from zen_fast.train.student.reading import read_pairs
+from zen_fast.train.student.sample import read_sample
+from zen_fast.train.student.segments import Reserved, keep_segments_apart, separate_segments
+from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
+
+WORDS = [
+    "otter",
+    "heron",
+    "badger",
+    "weasel",
+    "falcon",
+    "salmon",
+    "beaver",
+    "lizard",
+    "lives",
+    "near",
+    "water",
+    "number",
+    "eats",
+]
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return toy_tokenizer()
+
+
+@pytest.fixture
+def encoder(tokenizer: Tokenizer) -> BertModel:
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=240,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.05,
+    )
+    encoder = BertModel(config, add_pooling_layer=False).eval()
+    with torch.no_grad():  # as in trained models, words differ more than places
+        encoder.embeddings.position_embeddings.weight *= 0.2
+    return encoder
+
+
+def _texts(count: int, seed: int, length: int = 8) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, length)) for _ in range(count)]
+
+
+def _pairs(tokenizer: Tokenizer, count: int = 80) -> list[Pair]:
+    encode = PairEncoder(tokenizer, 16, 48).encode
+    return [
+        encode(query, [document])[0]
+        for query, document in zip(_texts(count, 1, 4), _texts(count, 2, 9), strict=True)
+    ]
+
+
+def _separate(encoder: BertModel, tokenizer: Tokenizer) -> Reserved:
+    reader = SegmentReader(encoder, tokenizer, seed=0)
+    return separate_segments(
+        encoder, lambda: [reader.means(_texts(16, 5), segment) for segment in (0, 1)]
+    )
+
+
+def _query_states(encoder: BertModel, ids: list[int], query_length: int) -> torch.Tensor:
+    return read_sample(encoder, [(ids, query_length)]).states[:query_length]
+
+
+def test_separate_segments_hides_the_document_from_the_query(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    encode = PairEncoder(tokenizer, 16, 48).encode
+    (first, length), (second, _) = encode("otter eats salmon", _texts(2, 7, 12))
+
+    def influence() -> float:
+        states = _query_states(encoder, first, length)
+        return float((states - _query_states(encoder, second, length)).norm() / states.norm())
+
+    before = influence()
+    reserved = _separate(encoder, tokenizer)
+    assert influence() < before / 10
+    moved = encoder.encoder.layer[1].output.dense
+    with torch.no_grad():
+        moved.weight += 1.0
+        moved.bias += 1.0
+    keep_segments_apart(encoder, reserved)
+    assert moved.weight[reserved.all].abs().max() == 0
+    assert moved.bias[reserved.all].abs().max() == 0
+
+
+def test_distill_brings_segment_means_to_the_embeddings(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    reserved = _separate(encoder, tokenizer)
+    texts = _texts(12, 11)
+    wanted = np.random.default_rng(0).standard_normal((12, 96)).astype(np.float16)
+    recipe = replace(
+        toy_recipe(),
+        distillation_steps=60,
+        distillation_texts=24,
+        distillation_learning_rate=3e-3,
+    )
+
+    def similarity() -> float:
+        with torch.no_grad():
+            means = SegmentReader(encoder, tokenizer, seed=1).means(texts, 1)
+        return float(
+            functional.cosine_similarity(means, torch.from_numpy(wanted).float(), dim=1).mean()
+        )
+
+    before = similarity()
+    distill(encoder, reserved, tokenizer, (texts, wanted), (texts, wanted), recipe)
+    assert similarity() > before + 0.3
+    assert encoder.embeddings.word_embeddings.weight.grad is None
+
+
+def test_word_match_marks_the_words_that_the_document_repeats(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    reserved = _separate(encoder, tokenizer)
+    pairs = _pairs(tokenizer)
+    weights = torch.full((tokenizer.get_vocab_size(),), 6.0)
+    head = least_used_head(encoder, pairs[:8])
+    add_word_match(encoder, reserved, tokenizer, weights, read_sample(encoder, pairs), head)
+    repeated, other = [], []
+    for ids, length in pairs:
+        types = torch.tensor([[0] * length + [1] * (len(ids) - length)])
+        with torch.inference_mode():
+            states = encoder(
+                input_ids=torch.tensor([ids]), token_type_ids=types, output_hidden_states=True
+            ).hidden_states[1]
+        for token, mark in zip(ids[1 : length - 1], states[0, 1:, reserved.words], strict=False):
+            (repeated if token in ids[length:] else other).append(float(mark))
+    assert np.mean(repeated) > 3 * abs(np.mean(other))
+
+
+def test_word_weights_fall_with_frequency(tokenizer: Tokenizer) -> None:
+    weights = word_weights(tokenizer, ["the otter", "the heron", "the water"])
+    the, otter, lizard = (
+        float(weights[tokenizer.token_to_id(word)]) for word in ("the", "otter", "lizard")
+    )
+    assert 0 < the < otter < lizard
+
+
+def test_cosine_layer_computes_the_cosine_of_the_segments_means(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    reserved = _separate(encoder, tokenizer)
+    sample = read_sample(encoder, _pairs(tokenizer))
+    student, features = add_cosine_layer(encoder, reserved, sample)
+    means = sample.segment_means().index_fill(1, torch.tensor(reserved.all), 0.0)
+    cosines = functional.cosine_similarity(means[::2], means[1::2], dim=1)
+    states = read_sample(student.bert, _pairs(tokenizer)).states
+    first = torch.tensor([0, *sample.lengths]).cumsum(0)[:-1:2]
+    computed = states[first][:, features.cosine].mean(dim=1)
+    assert np.corrcoef(computed.numpy(), cosines.numpy())[0, 1] > 0.95
+
+
+def test_calibrate_lowers_the_loss_and_reports_it(encoder: BertModel, tokenizer: Tokenizer) -> None:
+    recipe = toy_recipe()
+    reserved = _separate(encoder, tokenizer)
+    student, features = add_cosine_layer(encoder, reserved, read_sample(encoder, _pairs(tokenizer)))
+    documents = [_texts(recipe.num_candidates, seed) for seed in range(8)]
+    pairs = PairEncoder(tokenizer, 16, 48)
+    lists = []
+    for query, texts in zip(_texts(8, 50, 4), documents, strict=True):
+        means = read_sample(student.bert, pairs.encode(query, texts)).segment_means()
+        cosines = functional.cosine_similarity(means[::2], means[1::2], dim=1).tolist()
+        grades = [int(cosine == max(cosines)) for cosine in cosines]
+        lists.append(CandidateList(query, texts, grades, cosines, cosines))
+    before = _loss(student, lists, pairs)
+    reported = calibrate(student, features, lists, pairs, recipe)
+    after = _loss(student, lists, pairs)
+    assert after < before
+    assert after == pytest.approx(reported, abs=0.05)  # a tanh lies between the two
+
+
+def _loss(
+    student: BertForSequenceClassification, lists: list[CandidateList], pairs: PairEncoder
+) -> float:
+    encoded = [pair for item in lists for pair in pairs.encode(item.query, item.documents)]
+    with torch.inference_mode():
+        logits = read_pairs(student, encoded, 8).logits.view(len(lists), -1)
+    return float(list_loss(logits, lists, toy_recipe()))
