@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from triton_device import DEVICE
@@ -18,6 +20,7 @@ from tolerances import (  # noqa: E402
 )
 
 from zen_fast.backends.device_batch import NOBODY, BatchSize, lay_out  # noqa: E402
+from zen_fast.backends.linear_choices import LinearChoices, LinearShape  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.backends.triton import TritonBackend  # noqa: E402
 from zen_fast.batching import PackedBatch, TokenizedPair, pack  # noqa: E402
@@ -104,3 +107,21 @@ def test_int8_logits_equal_those_of_the_reference(oracle: Oracle) -> None:
     # Where a value lies on the edge between two bytes, backends may round it apart.
     assert np.median(difference) <= INT8_PER_SPREAD
     assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
+
+
+class EverywhereVendor(LinearChoices):
+    """As if the vendor's product had measured faster everywhere."""
+
+    def prefers_vendor(self, shape: LinearShape, rows: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_logits_with_the_vendors_products_equal_stock(name: str, tmp_path: Path) -> None:
+    (recipe,) = (recipe for recipe in RANDOM_MODELS if recipe.name == name)
+    oracle = make_oracle(recipe, tmp_path)
+    pairs = _pairs(oracle)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32", EverywhereVendor())
+    logits = backend.forward(pack(pairs, oracle.encoder.spec))
+    expected = oracle.logits[: len(pairs)]
+    assert (np.abs(logits - expected) <= PARITY_PER_SPREAD * oracle.spread).all()

@@ -14,6 +14,8 @@ from torch import Tensor
 
 import zen_fast.kernels as kernels
 from zen_fast.backends.device_batch import BatchSize, lay_out
+from zen_fast.backends.linear_choices import LinearChoices, LinearShape, read_linear_choices
+from zen_fast.backends.vendor_linear import vendor_linear
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
@@ -39,10 +41,26 @@ class TritonBackend:
 
     name = "triton"
 
-    def __init__(self, encoder: Encoder, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        device: str,
+        precision: str,
+        choices: LinearChoices | None = None,
+    ) -> None:
+        """`choices` None reads what was measured on this GPU."""
         self._encoder = encoder
         self._device = torch.device(device)
-        self._parameters = Parameters(self._device, DTYPES[precision], encoder.spec.max_length)
+        if choices is None:
+            on_gpu = self._device.type == "cuda"
+            choices = (
+                read_linear_choices(torch.cuda.get_device_name(self._device))
+                if on_gpu
+                else LinearChoices()
+            )
+        self._parameters = Parameters(
+            self._device, DTYPES[precision], encoder.spec.max_length, choices
+        )
         self._graphs: OrderedDict[BatchSize, _Forward] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Any = None
@@ -76,10 +94,13 @@ class Parameters:
     The graph asks for them in the same order in every pass.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, max_length: int) -> None:
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, max_length: int, choices: LinearChoices
+    ) -> None:
         self.device = device
         self.dtype = dtype
         self.max_length = max_length
+        self.choices = choices
         self._made: list[Any] = []
         self._next = 0
 
@@ -203,6 +224,16 @@ class TritonOps:
             )
         array = layer.weight
         weight = parameters.take(lambda: parameters.tensor(array))
+        # Taken whoever multiplies: which of the two it is differs from one batch size to the next.
+        vendor_bias = parameters.take(lambda: None if bias is None else bias.to(x.dtype))
+        shape = LinearShape(
+            "fp32" if x.dtype == torch.float32 else "fp16",
+            *(weight.shape[1], weight.shape[0]),
+            activation=activation is not None,
+            residual=residual is not None,
+        )
+        if parameters.choices.prefers_vendor(shape, len(x)):
+            return vendor_linear(x, weight, vendor_bias, activation, residual)
         return kernels.linear(x, weight, bias, activation, residual)
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
