@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.backends.triton import TritonBackend  # noqa: E402
 from zen_fast.batching import PackedBatch, TokenizedPair, pack  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
+from zen_fast.errors import OutOfDeviceMemoryError  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
 
 SHORT = slice(0, 4)
@@ -125,3 +127,38 @@ def test_logits_with_the_vendors_products_equal_stock(name: str, tmp_path: Path)
     logits = backend.forward(pack(pairs, oracle.encoder.spec))
     expected = oracle.logits[: len(pairs)]
     assert (np.abs(logits - expected) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+class Forgetful(Encoder):
+    """An encoder that finds no memory when it is first run."""
+
+    def logits(self, ops: Any) -> Any:
+        if not hasattr(self, "_ran"):
+            self._ran = True
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().logits(ops)
+
+
+def test_out_of_memory_is_a_typed_error_that_the_backend_survives(tmp_path: Path) -> None:
+    oracle = make_oracle(RANDOM_MODELS[0], tmp_path)
+    pairs = _pairs(oracle)
+    encoder = Forgetful(oracle.encoder.spec, oracle.encoder.weights)
+    backend = TritonBackend(encoder, DEVICE, "fp32")
+    batch = pack(pairs, encoder.spec)
+    with pytest.raises(OutOfDeviceMemoryError, match=f"{batch.num_tokens} tokens does not fit"):
+        backend.forward(batch)
+    logits = backend.forward(batch)
+    assert (np.abs(logits - oracle.logits[: len(pairs)]) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+def test_graphs_are_bounded_and_the_longest_unused_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zen_fast.backends.triton.MAX_GRAPHS", 2)
+    oracle = make_oracle(RANDOM_MODELS[0], tmp_path)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32")
+    batches = [pack(oracle.pairs[:1] * count, oracle.encoder.spec) for count in (1, 9, 17)]
+    sizes = [BatchSize.of(batch, 64) for batch in batches]
+    for index in (0, 1, 0, 2):
+        backend.forward(batches[index])
+    assert list(backend._graphs) == [sizes[0], sizes[2]]

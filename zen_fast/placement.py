@@ -26,12 +26,28 @@ GPU_TOKENS = 65536
 """Tokens of one packed batch on a GPU: enough to fill it, some hundreds of MB of activations."""
 
 BACKENDS = ("auto", "cpu", "triton", "reference")
-DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M")
 CPU_PRECISIONS = ("fp32", "int8")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 MakeBackend = Callable[[Encoder], tuple[Backend, int]]
 """Encoder → backend, and the tokens of one packed batch for it."""
+
+
+def split_devices(device: str) -> list[str]:
+    """The devices of `device`, which may name several GPUs: "cuda:0,1" → "cuda:0", "cuda:1".
+
+    Raises:
+        InvalidArgumentError: a GPU is named twice.
+        InvalidTypeError: it is no text.
+    """
+    _require_text("device", device, DEVICES)
+    if re.fullmatch(r"cuda:\d+(,\d+)+", device) is None:
+        return [device]
+    numbers = [int(each) for each in device.removeprefix("cuda:").split(",")]
+    if len(set(numbers)) < len(numbers):
+        raise InvalidArgumentError(f"device={device!r}: each GPU may be named once")
+    return [f"cuda:{number}" for number in numbers]
 
 
 def make_backend(backend: str, device: str, precision: str, num_threads: int | None) -> MakeBackend:

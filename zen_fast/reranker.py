@@ -18,8 +18,9 @@ from zen_fast.documents import (
 )
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
+from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
-from zen_fast.placement import make_backend
+from zen_fast.placement import make_backend, split_devices
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
@@ -40,7 +41,7 @@ class ZenReranker(SentenceTransformersInterface):
     def __init__(
         self,
         model: str,
-        engine: Engine,
+        engine: Engine | EngineGroup,
         activation: ScoreActivation,
         prompts: Mapping[str, str] | None = None,
         default_prompt: str = "",
@@ -72,6 +73,7 @@ class ZenReranker(SentenceTransformersInterface):
         Args:
             model: "zen-mini" (ships with the package), a local folder, or a hub id.
             device: "cpu", "cuda" or "cuda:N"; "auto" is the CPU, a GPU has to be asked for.
+                "cuda:0,1" puts the model on each of these GPUs and spreads whole queries over them.
             precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16" and "bf16", or
                 "auto": as stored on the CPU, fp16 and bf16 widened to fp32; on a GPU fp16, or int8
                 where the checkpoint is.
@@ -101,7 +103,9 @@ class ZenReranker(SentenceTransformersInterface):
         if num_threads is not None:
             num_threads = _positive("num_threads", num_threads)
         chosen = None if activation is None else activation_from(activation)
-        make = make_backend(backend, device, precision, num_threads)
+        makers = [
+            make_backend(backend, each, precision, num_threads) for each in split_devices(device)
+        ]
         checkpoint = load_checkpoint(model, revision=revision, token=token)
         spec = checkpoint.spec
         stock = load_stock_tokenizer(
@@ -116,8 +120,12 @@ class ZenReranker(SentenceTransformersInterface):
             truncation=truncation,
             cache_bytes=cache_bytes,
         )
-        running, token_budget = make(Encoder(spec, at_precision(checkpoint.weights, precision)))
-        engine = Engine(running, tokenizer, spec, token_budget)
+        encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
+        engines = []
+        for make in makers:
+            running, token_budget = make(encoder)
+            engines.append(Engine(running, tokenizer, spec, token_budget))
+        engine = engines[0] if len(engines) == 1 else EngineGroup(engines)
         if chosen is None:
             chosen = default_activation(
                 str(model), settings.activation_path, checkpoint.config, spec.head.num_labels

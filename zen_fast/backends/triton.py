@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from zen_fast.backends.linear_choices import LinearChoices, LinearShape, read_li
 from zen_fast.backends.vendor_linear import vendor_linear
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
+from zen_fast.errors import OutOfDeviceMemoryError
 from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
@@ -68,9 +70,27 @@ class TritonBackend:
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
         size = BatchSize.of(batch, kernels.QUERY_BLOCK)
-        with self._lock, torch.inference_mode():
-            logits = self._forward(size).run(batch)
+        with self._lock, torch.inference_mode(), self._on_device():
+            try:
+                logits = self._forward(size).run(batch)
+            except torch.OutOfMemoryError as error:
+                self._free()
+                raise OutOfDeviceMemoryError(
+                    f"{self._device}: a batch of {batch.num_tokens} tokens does not fit into the "
+                    "memory that is left; free some, choose another device or a smaller precision"
+                ) from error
         return logits[: batch.num_sequences]
+
+    def _on_device(self) -> AbstractContextManager[object]:
+        """Kernels are launched, and memory taken, on the thread's current GPU."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+
+    def _free(self) -> None:
+        """Let go of all that can be had again: graphs and their memory."""
+        self._graphs.clear()
+        self._pool = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Nothing: the ops of a replayed graph are not timed."""
@@ -162,7 +182,8 @@ class _Forward:
             self._compute()  # compiles the kernels, uploads the parameters
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # Another thread may be taking memory of another GPU meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             self._logits = self._compute()
         self._graph = graph
         return graph.pool()
