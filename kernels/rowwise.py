@@ -1,4 +1,4 @@
-"""Kernels that treat each row by itself: embedding, LayerNorm, gate, rotary."""
+"""Kernels that treat each row by itself: embedding, LayerNorm and RMSNorm, gate, rotary."""
 
 from __future__ import annotations
 
@@ -67,9 +67,18 @@ def embed_kernel(
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """LayerNorm of each row of x (rows, width), any row stride; weight and bias (width,) fp32."""
+    return _norm(x, weight, bias, eps, centred=True)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467); see `layer_norm`."""
+    return _norm(x, weight, None, eps, centred=False)
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, centred: bool) -> Tensor:
     rows, width = x.shape
     out = torch.empty(rows, width, dtype=x.dtype, device=x.device)
-    layer_norm_kernel[(rows,)](
+    norm_kernel[(rows,)](
         x,
         weight,
         bias,
@@ -77,6 +86,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Te
         width,
         x.stride(0),
         eps,
+        CENTRED=centred,
         HAS_BIAS=bias is not None,
         BLOCK=triton.next_power_of_2(width),
     )
@@ -84,17 +94,27 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Te
 
 
 @triton.jit
-def layer_norm_kernel(
-    x, weight, bias, out, width, x_stride, eps, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr
+def norm_kernel(
+    x,
+    weight,
+    bias,
+    out,
+    width,
+    x_stride,
+    eps,
+    CENTRED: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     column_ok = column < width
     values = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
-    # Two passes, mean first: the one-pass variance cancels where |mean| >> deviation.
-    centred = tl.where(column_ok, values - tl.sum(values, 0) / width, 0.0)
-    variance = tl.sum(centred * centred, 0) / width
-    normed = centred * tl.rsqrt(variance + eps) * tl.load(weight + column, mask=column_ok)
+    if CENTRED:
+        # Two passes, mean first: the one-pass variance cancels where |mean| >> deviation.
+        values = tl.where(column_ok, values - tl.sum(values, 0) / width, 0.0)
+    variance = tl.sum(values * values, 0) / width
+    normed = values * tl.rsqrt(variance + eps) * tl.load(weight + column, mask=column_ok)
     if HAS_BIAS:
         normed += tl.load(bias + column, mask=column_ok)
     tl.store(out + row * width + column, normed.to(out.dtype.element_ty), mask=column_ok)
