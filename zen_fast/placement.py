@@ -28,7 +28,10 @@ GPU_TOKENS = 65536
 BACKENDS = ("auto", "cpu", "triton", "reference")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M")
 CPU_PRECISIONS = ("fp32", "int8")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8", "fp8")
+
+_CAPABILITIES = {"fp8": (8, 9), "bf16": (8, 0)}
+"""What a GPU must be for its matrix units to take a precision."""
 
 MakeBackend = Callable[[Encoder], tuple[Backend, int]]
 """Encoder → backend, and the tokens of one packed batch for it."""
@@ -124,6 +127,8 @@ def _triton_maker(
             "use device='cpu' or a number below that"
         )
 
+    require_capability(precision, place, torch.cuda.get_device_capability(index))
+
     def make_triton(encoder: Encoder) -> tuple[Backend, int]:
         chosen = precision
         if precision == "auto":
@@ -134,6 +139,16 @@ def _triton_maker(
         return running, GPU_TOKENS
 
     return make_triton
+
+
+def require_capability(precision: str, place: str, capability: tuple[int, int]) -> None:
+    """Raises UnsupportedDeviceError where a GPU of this capability lacks the precision."""
+    if precision in _CAPABILITIES and capability < _CAPABILITIES[precision]:
+        have, need = (".".join(map(str, each)) for each in (capability, _CAPABILITIES[precision]))
+        raise UnsupportedDeviceError(
+            f"precision={precision!r} needs compute capability {need}; {place} has {have}: use "
+            "precision='int8' or 'fp16'"
+        )
 
 
 def _refuse_threads(num_threads: int | None, remedy: str) -> None:

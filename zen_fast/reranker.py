@@ -74,7 +74,8 @@ class ZenReranker(SentenceTransformersInterface):
             model: "zen-mini" (ships with the package), a local folder, or a hub id.
             device: "cpu", "cuda" or "cuda:N"; "auto" is the CPU, a GPU has to be asked for.
                 "cuda:0,1" puts the model on each of these GPUs and spreads whole queries over them.
-            precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16" and "bf16", or
+            precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16", "bf16" and
+                "fp8" (projections in 8-bit floating point, from compute capability 8.9 on), or
                 "auto": as stored on the CPU, fp16 and bf16 widened to fp32; on a GPU fp16, or int8
                 where the checkpoint is.
             backend: "auto", "cpu" (own kernels), "triton" (own kernels on a GPU) or "reference"

@@ -94,15 +94,23 @@ def _measure_eight_bits(context: Context, shape: LinearShape, rows: int) -> None
             quantized_rows, quantized, _DTYPE, bias, activation, residual
         )
 
+    rows8, weight8 = kernels.float8_rows(x), kernels.float8_weight(weight)
+
+    def fp8() -> Tensor:
+        return kernels.float8_linear(rows8, weight8, _DTYPE, bias, activation, residual)
+
     vendor = products(max(rows, 17), shape.out_width, shape.in_width, device)
-    for precision, ours in (("int8", int8),):
+    for precision, ours, quantize in (
+        ("int8", int8, lambda: kernels.quantize_rows(x)),
+        ("fp8", fp8, lambda: kernels.float8_rows(x)),
+    ):
         context.record(
             "eight_bits",
             shape=asdict(shape) | {"precision": precision},
             rows=rows,
             flops=2.0 * rows * shape.in_width * shape.out_width,
             ours_us=kernel_us(ours, device),
-            quantize_rows_us=kernel_us(lambda: kernels.quantize_rows(x), device),
+            quantize_us=kernel_us(quantize, device),
             vendor_bare_us=_or_none(vendor[precision], device),
         )
 

@@ -128,7 +128,7 @@ class CountingOps:
         moved = x.size * x_bytes + x.width * out.width * weight_bytes
         moved += out.size * self._bytes * (1 if residual is None else 2)
         if eight_bits:
-            self._add(f"quantize_rows {x.width}", 0, x.size * (self._bytes + 1))
+            self._add(f"quantize {x.width}", 0, x.size * (self._bytes + 1))
         self._add(f"linear {x.width} -> {out.width}", 2.0 * x.size * out.width, moved)
         return out
 
