@@ -3,13 +3,20 @@
 from zen_fast.kernels.attention import QUERY_BLOCK, RelativeScores, SharedPrefix, attention
 from zen_fast.kernels.float8 import Float8Matrix, float8_linear, float8_rows, float8_weight
 from zen_fast.kernels.linear import linear
-from zen_fast.kernels.quantized import QuantizedWeight, quantize_rows, quantized_linear
-from zen_fast.kernels.rowwise import embed, gate, layer_norm, rms_norm, rotary
+from zen_fast.kernels.norm import layer_norm, layer_norm_float8, layer_norm_quantized, rms_norm
+from zen_fast.kernels.quantized import (
+    QuantizedRows,
+    QuantizedWeight,
+    quantize_rows,
+    quantized_linear,
+)
+from zen_fast.kernels.rowwise import embed, gate, rotary
 from zen_fast.kernels.sequences import neighbours, pool
 
 __all__ = [
     "QUERY_BLOCK",
     "Float8Matrix",
+    "QuantizedRows",
     "QuantizedWeight",
     "RelativeScores",
     "SharedPrefix",
@@ -20,6 +27,8 @@ __all__ = [
     "float8_weight",
     "gate",
     "layer_norm",
+    "layer_norm_float8",
+    "layer_norm_quantized",
     "linear",
     "neighbours",
     "pool",

@@ -77,19 +77,26 @@ def round_to_float8(x):
 
 
 @triton.jit
+def float8_row(x):
+    """(e4m3 values in fp32, step) of one row in fp32, zeros where the row has ended."""
+    largest = tl.maximum(tl.max(tl.abs(x), 0), _SMALLEST)
+    scaled = x * (_MAX_FLOAT8 / largest)
+    # The product may round beyond the largest value, which the conversion would make a NaN.
+    scaled = round_to_float8(tl.minimum(tl.maximum(scaled, -_MAX_FLOAT8), _MAX_FLOAT8))
+    # The clamp hides a value that is not finite; a step that is not finite, either, tells of it.
+    poison = tl.sum(x * 0.0, 0)
+    return scaled, largest / _MAX_FLOAT8 + poison
+
+
+@triton.jit
 def float8_rows_kernel(x, values, steps, width, x_stride, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     column_ok = column < width
     value = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
-    largest = tl.maximum(tl.max(tl.abs(value), 0), _SMALLEST)
-    scaled = value * (_MAX_FLOAT8 / largest)
-    # The product may round beyond the largest value, which the conversion would make a NaN.
-    scaled = round_to_float8(tl.minimum(tl.maximum(scaled, -_MAX_FLOAT8), _MAX_FLOAT8))
-    tl.store(values + row * width + column, scaled.to(values.dtype.element_ty), mask=column_ok)
-    # The clamp hides a value that is not finite; a step that is not finite, either, tells of it.
-    poison = tl.sum(value * 0.0, 0)
-    tl.store(steps + row, largest / _MAX_FLOAT8 + poison)
+    value, step = float8_row(value)
+    tl.store(values + row * width + column, value.to(values.dtype.element_ty), mask=column_ok)
+    tl.store(steps + row, step)
 
 
 def choose_config(num_rows: int) -> LinearConfig:

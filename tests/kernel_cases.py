@@ -16,12 +16,13 @@ from zen_fast.kernels.float8 import (
     float8_rows_kernel,
 )
 from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS, LinearConfig, linear_kernel
+from zen_fast.kernels.norm import norm_kernel
 from zen_fast.kernels.quantized import (
     CONFIGS,
     quantize_rows_kernel,
     quantized_linear_kernel,
 )
-from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, norm_kernel, rotary_kernel
+from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, rotary_kernel
 from zen_fast.kernels.sequences import neighbours_kernel, pool_kernel
 
 _HALF, _SINGLE = "fp16", "fp32"
@@ -48,7 +49,7 @@ def cases(capability: int) -> Iterator[Case]:
             yield _linear_case(kind, config)
     for config in CONFIGS:
         yield _quantized_linear_case(config)
-    if (capability // 10, capability % 10) >= CAPABILITY:
+    if _has_float8(capability):
         for config in FLOAT8_CONFIGS:
             yield _float8_linear_case(config)
         yield _float8_rows_case()
@@ -73,6 +74,7 @@ def cases(capability: int) -> Iterator[Case]:
                 HAS_PREFIX=True,
             )
     yield from _rowwise_cases()
+    yield from _norm_cases(capability)
 
 
 def _linear_case(kind: str, config: LinearConfig) -> Case:
@@ -196,21 +198,6 @@ def _rowwise_cases() -> Iterator[Case]:
         {**tables, **ids, "out": half, **width},
         {"NUM_TABLES": 3, "BLOCK": 1024},
     )
-    for name, centred in (("layer_norm", True), ("rms_norm", False)):
-        yield Case(
-            name,
-            norm_kernel,
-            {
-                "x": half,
-                "weight": "*fp32",
-                "bias": "*fp32" if centred else None,
-                "out": half,
-                **width,
-                "x_stride": "i32",
-                "eps": "fp32",
-            },
-            {"CENTRED": centred, "HAS_BIAS": centred, "BLOCK": 1024},
-        )
     yield Case(
         "gate",
         gate_kernel,
@@ -273,6 +260,34 @@ def _rowwise_cases() -> Iterator[Case]:
         },
         {"HAS_INPUT_SCALES": True, "BLOCK": 4096},
     )
+
+
+def _norm_cases(capability: int) -> Iterator[Case]:
+    for name, centred, emitted in (
+        ("layer_norm", True, None),
+        ("rms_norm", False, None),
+        ("layer_norm_quantized", True, ("int8", "*i8")),
+        ("layer_norm_float8", True, ("float8", "*fp8e4nv")),
+    ):
+        if name == "layer_norm_float8" and not _has_float8(capability):
+            continue
+        emit, values = emitted or ("none", None)
+        types: dict[str, str | None] = {
+            **dict.fromkeys(("x", "out"), "*fp16"),
+            "weight": "*fp32",
+            "bias": "*fp32" if centred else None,
+            "values_8": values,
+            "steps": None if values is None else "*fp32",
+            "zeros": "*fp32" if emit == "int8" else None,
+            **dict.fromkeys(("width", "x_stride"), "i32"),
+            "eps": "fp32",
+        }
+        constants = {"CENTRED": centred, "HAS_BIAS": centred, "EMIT": emit, "BLOCK": 1024}
+        yield Case(name, norm_kernel, types, constants)
+
+
+def _has_float8(capability: int) -> bool:
+    return (capability // 10, capability % 10) >= CAPABILITY
 
 
 def _blocks(config: LinearConfig) -> dict[str, Any]:

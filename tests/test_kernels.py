@@ -427,3 +427,19 @@ def test_float8_weight_is_within_half_a_step_of_the_weight() -> None:
     # Three bits behind the point: half a step is a sixteenth, or less than the smallest value.
     limit = (weight.abs() / 16).maximum(matrix.scales[:, None] * 2**-10)
     assert ((restored - weight).abs() <= 1.001 * limit).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_layer_norm_emits_the_rows_that_its_result_would_give(dtype: torch.dtype) -> None:
+    x, weight, bias = _strided(5, 50, dtype), _random(50), _random(50)
+    normed = kernels.layer_norm(x, weight, bias, 1e-5)
+    result, rows = kernels.layer_norm_quantized(x, weight, bias, 1e-5)
+    expected = kernels.quantize_rows(normed)
+    assert torch.equal(result, normed)
+    for name in ("values", "steps", "zeros"):
+        assert torch.equal(getattr(rows, name), getattr(expected, name))
+    result, float8 = kernels.layer_norm_float8(x, weight, bias, 1e-5)
+    expected8 = kernels.float8_rows(normed)
+    assert torch.equal(result, normed)
+    assert torch.equal(float8.values.float(), expected8.values.float())
+    assert torch.equal(float8.scales, expected8.scales)

@@ -24,6 +24,7 @@ from tolerances import (  # noqa: E402
     TIMES_PYTORCHS_ERROR,
 )
 
+from zen_fast import kernels  # noqa: E402
 from zen_fast.backends.device_batch import NOBODY, BatchSize, lay_out  # noqa: E402
 from zen_fast.backends.linear_choices import LinearChoices, LinearShape  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend, ReferenceOps  # noqa: E402
@@ -221,7 +222,7 @@ FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v
 
 @pytest.mark.parametrize(
     "recipe",
-    RANDOM_MODELS if DEVICE == "cuda" else map(_recipe, FAMILIES),
+    RANDOM_MODELS if DEVICE == "cuda" else [_recipe(each) for each in FAMILIES],
     ids=lambda recipe: recipe.name,
 )
 @pytest.mark.parametrize("precision", HALVES if DEVICE == "cuda" else ["fp16"])
@@ -249,3 +250,27 @@ def test_error_in_16_bits_is_no_more_than_three_times_that_of_pytorch(
         for logits in (ours, np.stack(theirs))
     ]
     assert errors[0] <= TIMES_PYTORCHS_ERROR * errors[1]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_norms_emit_what_projections_read(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = make_oracle(_recipe("bert"), tmp_path)
+    weights = oracle.encoder.weights
+    encoder = Encoder(
+        oracle.encoder.spec, quantize_weights(weights) if precision == "int8" else weights
+    )
+    name = {"int8": "quantize_rows", "fp8": "float8_rows"}[precision]
+    quantize, widths = getattr(kernels, name), []
+
+    def counted(x: torch.Tensor, *arguments: Any) -> Any:
+        widths.append(x.shape[1])
+        return quantize(x, *arguments)
+
+    monkeypatch.setattr(kernels, name, counted)
+    TritonBackend(encoder, DEVICE, precision).forward(pack(_pairs(oracle), encoder.spec))
+    hidden, ffn = encoder.spec.hidden_size, encoder.spec.intermediate_size
+    # Attention's context and the FFN's inner rows; of the last layer also the query's first rows.
+    passes = 1 if DEVICE == "cpu" else 2
+    assert widths == passes * [*([hidden, ffn] * (encoder.spec.num_layers - 1)), *[hidden] * 2, ffn]

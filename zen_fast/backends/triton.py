@@ -46,7 +46,13 @@ class TritonBackend:
                 if on_gpu
                 else LinearChoices()
             )
-        self._parameters = Parameters(self._device, precision, encoder.spec.max_length, choices)
+        self._parameters = Parameters(
+            self._device,
+            precision,
+            encoder.weights.is_quantized,
+            encoder.spec.max_length,
+            choices,
+        )
         self._graphs: OrderedDict[BatchSize, _Forward] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Any = None

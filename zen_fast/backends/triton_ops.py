@@ -36,11 +36,16 @@ class Parameters:
     """
 
     def __init__(
-        self, device: torch.device, precision: str, max_length: int, choices: LinearChoices
+        self,
+        device: torch.device,
+        precision: str,
+        is_quantized: bool,
+        max_length: int,
+        choices: LinearChoices,
     ) -> None:
         self.device = device
         self.dtype = DTYPES[precision]
-        self.is_float8 = precision == "fp8"
+        self.eight_bits = "int8" if is_quantized else "fp8" if precision == "fp8" else None
         self.max_length = max_length
         self.choices = choices
         self._made: list[Any] = []
@@ -97,6 +102,7 @@ class TritonOps:
         }
         self._cu_seqlens = integers[size.part("cu_seqlens")]
         self._query_blocks = integers[size.part("query_blocks")].view(-1, 2)
+        self._emitted: tuple[Tensor, kernels.QuantizedRows | kernels.Float8Matrix] | None = None
         self._first_rows = integers[size.part("first_rows")].view(-1, 2)
 
     def embed(self, tables: Sequence[EmbeddingTable]) -> Tensor:
@@ -118,15 +124,22 @@ class TritonOps:
             matrix = layer.weight
             quantized = parameters.take(lambda: parameters.quantized(matrix))
             input_scales = parameters.take(lambda: parameters.fp32(matrix.input_scales))
-            rows = kernels.quantize_rows(x, input_scales)
+            emitted = self._emitted_rows(x)
+            # A norm does not know the scales of its reader's inputs.
+            is_ready = isinstance(emitted, kernels.QuantizedRows) and input_scales is None
+            rows = emitted if is_ready else kernels.quantize_rows(x, input_scales)
             return kernels.quantized_linear(
                 rows, quantized, parameters.dtype, bias, activation, residual
             )
         array = layer.weight
-        if parameters.is_float8 and layer.is_projection:
+        if parameters.eight_bits == "fp8" and layer.is_projection:
             float8 = parameters.take(lambda: parameters.float8(array))
+            emitted = self._emitted_rows(x)
+            float8_rows = (
+                emitted if isinstance(emitted, kernels.Float8Matrix) else kernels.float8_rows(x)
+            )
             return kernels.float8_linear(
-                kernels.float8_rows(x), float8, parameters.dtype, bias, activation, residual
+                float8_rows, float8, parameters.dtype, bias, activation, residual
             )
         weight = parameters.take(lambda: parameters.tensor(array))
         # Taken whoever multiplies: which of the two it is differs from one batch size to the next.
@@ -141,11 +154,26 @@ class TritonOps:
             return vendor_linear(x, weight, vendor_bias, activation, residual)
         return kernels.linear(x, weight, bias, activation, residual)
 
+    def _emitted_rows(self, x: Tensor) -> kernels.QuantizedRows | kernels.Float8Matrix | None:
+        """What the last norm emitted besides its result, if that is `x`."""
+        if self._emitted is None or self._emitted[0] is not x:
+            return None
+        return self._emitted[1]
+
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         parameters = self._parameters
         weight = parameters.take(lambda: parameters.tensor(norm.weight, torch.float32))
         bias = parameters.take(lambda: parameters.fp32(norm.bias))
-        return kernels.layer_norm(x, weight, bias, norm.eps)
+        if parameters.eight_bits is None:
+            return kernels.layer_norm(x, weight, bias, norm.eps)
+        # A projection comes next, as a rule, and its rows in 8 bits are not read from memory again.
+        emit = (
+            kernels.layer_norm_float8
+            if parameters.eight_bits == "fp8"
+            else kernels.layer_norm_quantized
+        )
+        self._emitted = emit(x, weight, bias, norm.eps)
+        return self._emitted[0]
 
     def split(self, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return torch.split(x, list(widths), dim=1)

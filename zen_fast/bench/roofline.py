@@ -91,6 +91,8 @@ class Matrix:
 
     rows: int
     width: int
+    has_eight_bits: bool = False
+    """Whether the norm that made it has emitted its rows in 8 bits, too."""
 
     @property
     def size(self) -> int:
@@ -127,21 +129,22 @@ class CountingOps:
         weight_bytes = WEIGHT_BYTES[self._precision] if eight_bits else self._bytes
         moved = x.size * x_bytes + x.width * out.width * weight_bytes
         moved += out.size * self._bytes * (1 if residual is None else 2)
-        if eight_bits:
+        if eight_bits and not x.has_eight_bits:
             self._add(f"quantize {x.width}", 0, x.size * (self._bytes + 1))
         self._add(f"linear {x.width} -> {out.width}", 2.0 * x.size * out.width, moved)
         return out
 
     def norm(self, x: Matrix, norm: Norm) -> Matrix:
-        self._add(f"norm {x.width}", 0, 2 * x.size * self._bytes)
-        return x
+        emits = self._precision in ("int8", "fp8")
+        self._add(f"norm {x.width}", 0, x.size * (2 * self._bytes + emits))
+        return Matrix(x.rows, x.width, emits)
 
     def split(self, x: Matrix, widths: Sequence[int]) -> tuple[Matrix, ...]:
         return tuple(Matrix(x.rows, width) for width in widths)
 
     def rotary(self, x: Matrix, num_heads: int, inverse_frequencies: Sequence[float]) -> Matrix:
         self._add(f"rotary {x.width}", 0, 2 * x.size * self._bytes)
-        return x
+        return Matrix(x.rows, x.width)
 
     def attention(
         self,
