@@ -31,11 +31,15 @@ class AttentionConfig:
 def choose_config(
     dtype: torch.dtype, head_dim: int, relative: bool, prefix: bool = False
 ) -> AttentionConfig:
-    """The largest blocks whose registers do not spill; fp32 products are three TF32 parts."""
+    """The largest blocks whose registers do not spill, with Triton 3.6 nor 3.9.
+
+    fp32 products are three TF32 parts.
+    """
     large = head_dim > 64 or relative
+    if dtype == torch.float32 and head_dim > 64:
+        return AttentionConfig(QUERY_BLOCK // 4, 32, num_warps=4)
     if dtype == torch.float32:
-        rows = QUERY_BLOCK // 2 if head_dim > 64 else QUERY_BLOCK
-        return AttentionConfig(rows, 16 if large or prefix else 32, num_warps=8)
+        return AttentionConfig(QUERY_BLOCK, 16 if relative or prefix else 32, num_warps=8)
     return AttentionConfig(QUERY_BLOCK, 32 if large else 64, num_warps=4)
 
 
