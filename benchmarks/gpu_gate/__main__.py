@@ -22,7 +22,7 @@ from zen_fast.errors import (
 )
 
 PHASE_FAILED = 1
-_PLOT = Phase("plot", ("-m", "benchmarks.gpu_gate.child", "plot"), 15)
+PLOT = Phase("plot", ("-m", "benchmarks.gpu_gate.child", "plot"), 15)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         # After every stage: whoever ends this program early keeps what is known.
         write_report(make_report(scale, endings, work, options.dry_run), out)
     picture = out / "gpu_gate.png"
-    plot = replace(_PLOT, arguments=(*_PLOT.arguments, str(picture)))
+    plot = replace(PLOT, arguments=(*PLOT.arguments, str(picture)))
     endings += _run_stage(runner, [plot])
     report = make_report(scale, endings, work, options.dry_run)
     write_report(report, out)

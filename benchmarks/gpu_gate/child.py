@@ -88,6 +88,9 @@ JOBS: dict[str, Callable[[Context, str], None]] = {
 }
 """Name on the command line → what it does with its subject."""
 
+MAY_BE_LATE = ("warm-up",)
+"""What they leave undone others do."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_gate.child")
@@ -106,7 +109,7 @@ def main() -> None:
         records,
     )
     JOBS[options.job](context, options.subject)
-    if context.is_late:
+    if context.is_late and options.job not in MAY_BE_LATE:
         sys.exit("its time was up before all was measured")
 
 

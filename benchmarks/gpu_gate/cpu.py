@@ -25,7 +25,11 @@ def measure_cpu(context: Context) -> None:
         *("--model", context.scale.shapes[0], "--workload", "short"),
         *("--engines", "transformers,zen", "--precision", "fp32,int8"),
         *("--candidates", str(context.scale.num_documents), "--json", str(report)),
-        *(("--queries", "1", "--threads", "1") if rehearsal else ("--seconds", "40")),
+        *(
+            ("--queries", "1", "--threads", "1")
+            if rehearsal
+            else ("--seconds", str(context.seconds_left - _REPORTING_SECONDS))
+        ),
     ]
     status = run(parse_options(arguments), arguments)
     context.record("cpu_bench", report=json.loads(report.read_text(encoding="utf-8")))

@@ -28,6 +28,7 @@ from zen_fast.checkpoint import load_checkpoint
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.eval.metrics import max_abs_difference, percentiles, top_overlap
+from zen_fast.processors import usable_cores
 from zen_fast.quantization import at_precision
 from zen_fast.tokenization import PairTokenizer
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
@@ -123,6 +124,8 @@ def warm_up(context: Context, shape: str) -> None:
     """Compile the kernels of one shape into Triton's cache, beside other phases that compile."""
     task = _Task(context, shape)
     for precision in context.scale.precisions:
+        if context.is_late:
+            return
         backend = _backend(task, precision)
         for pairs in task.pairs.values():
             backend.forward(pack(pairs, task.model.spec))
@@ -244,7 +247,7 @@ def _measure_from_strings(
     running = make(
         EngineOptions(
             str(task.model.folder),
-            num_threads=1,
+            num_threads=usable_cores(),
             device=scale.device,
             precision="fp16",
             max_length=task.model.pair_tokenizer.max_length,
