@@ -209,3 +209,10 @@ def test_report_writes_a_table_of_products_that_the_backend_reads(tmp_path: Path
     write_report(report, tmp_path)
     choices = read_linear_choices("NVIDIA H200", tmp_path / "linear_choices.json")
     assert choices.prefers_vendor(LinearShape(**shape), 9000)
+
+
+def test_gate_needs_no_package_for_bm25_or_quality() -> None:
+    absent = "import sys; sys.modules |= dict.fromkeys(('bm25s', 'Stemmer', 'ir_measures'))\n"
+    modules = ("__main__", "cpu", "inputs", "machine", "models", "operators", "plot")
+    imports = "".join(f"import benchmarks.gpu_gate.{module}\n" for module in modules)
+    subprocess.run([sys.executable, "-c", absent + imports], cwd=ROOT, check=True)

@@ -20,13 +20,13 @@ from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
-from zen_fast.placement import make_backend, split_devices
+from zen_fast.placement import MakeBackend, make_backend, split_devices
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
 from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import TokenCacheStatistics, Truncation
+from zen_fast.tokenization import PairTokenizer, TokenCacheStatistics, Truncation
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
@@ -122,11 +122,7 @@ class ZenReranker(SentenceTransformersInterface):
             cache_bytes=cache_bytes,
         )
         encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
-        engines = []
-        for make in makers:
-            running, token_budget = make(encoder)
-            engines.append(Engine(running, tokenizer, spec, token_budget))
-        engine = engines[0] if len(engines) == 1 else EngineGroup(engines)
+        engine = _engine(makers, encoder, tokenizer)
         if chosen is None:
             chosen = default_activation(
                 str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
@@ -198,6 +194,7 @@ class ZenReranker(SentenceTransformersInterface):
 
         Raises:
             InvalidTypeError: the query is no text, or one of the documents is none.
+            OutOfDeviceMemoryError: a GPU has no room for half the batch that it should have.
         """
         query = query_text(query)
         texts = document_texts(as_list(documents, "documents", "documents"))
@@ -291,6 +288,17 @@ class ZenReranker(SentenceTransformersInterface):
                 f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
                 "use score, and choose a label"
             )
+
+
+def _engine(
+    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer
+) -> Engine | EngineGroup:
+    """An engine for each device; several act as one."""
+    engines = []
+    for make in makers:
+        running, token_budget = make(encoder)
+        engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
+    return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
 
 def _positive(name: str, value: object) -> int:
