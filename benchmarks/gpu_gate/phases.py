@@ -23,6 +23,9 @@ _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
 _TAIL = 2000
 
+_MODEL_SECONDS = {"minilm-l6": 25, "minilm-l12": 25, "base": 35, "large": 50}
+"""Most of it goes into reading, rounding and uploading weights, once for each precision."""
+
 CPU_TESTS = ("tests/test_cpu.py", "tests/test_parity.py", "tests/test_quantization.py")
 
 
@@ -58,7 +61,6 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
 
     What compiles runs beside what else compiles; what is timed runs alone.
     """
-    first, *_ = scale.shapes
     # Kernels are compiled for widths, not for numbers of layers.
     one_of_each_width = {SHAPES[shape]["hidden_size"]: shape for shape in reversed(scale.shapes)}
     stages = [
@@ -72,7 +74,7 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
         [_child("cpu-bench", 40)],
         [_child("ceilings", 15)],
         [_child("operators", 70)],
-        *([_child("models", 30 if shape == first else 35, shape)] for shape in scale.shapes),
+        *([_child("models", _MODEL_SECONDS.get(shape, 35), shape)] for shape in scale.shapes),
         [_child("compiled", 30)],
     ]
     if rehearsal:  # an interpreter knows no time; torch.compile would take a minute
