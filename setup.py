@@ -47,6 +47,7 @@ setup(
     package_dir={"zen_fast": "zen_fast", "zen_fast.kernels": "kernels"},
     package_data={
         "zen_fast": ["py.typed", "*.pyi", "models/*/*"],
+        "zen_fast.backends": ["*.json"],
         "zen_fast.train": ["recipes/*"],
     },
     ext_modules=[Extension("zen_fast._C", sources=[])],

@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from zen_fast.errors import InvalidArgumentError
+
 QUERY_BLOCK = 64
 """Query rows of a line in the table of blocks; a program computes these, or an even part."""
 
@@ -26,12 +28,18 @@ class AttentionConfig:
     num_warps: int
 
 
-def choose_config(dtype: torch.dtype, head_dim: int, relative: bool) -> AttentionConfig:
-    """The largest blocks whose registers do not spill; fp32 products are three TF32 parts."""
+def choose_config(
+    dtype: torch.dtype, head_dim: int, relative: bool, prefix: bool = False
+) -> AttentionConfig:
+    """The largest blocks whose registers do not spill, with Triton 3.6 nor 3.9.
+
+    fp32 products are three TF32 parts.
+    """
     large = head_dim > 64 or relative
+    if dtype == torch.float32 and head_dim > 64:
+        return AttentionConfig(QUERY_BLOCK // 4, 32, num_warps=4)
     if dtype == torch.float32:
-        rows = QUERY_BLOCK // 2 if head_dim > 64 else QUERY_BLOCK
-        return AttentionConfig(rows, 16 if large else 32, num_warps=8)
+        return AttentionConfig(QUERY_BLOCK, 16 if relative or prefix else 32, num_warps=8)
     return AttentionConfig(QUERY_BLOCK, 32 if large else 64, num_warps=4)
 
 
@@ -51,6 +59,20 @@ class RelativeScores:
     """(2 * max_length - 1,) int32"""
 
 
+@dataclass(frozen=True)
+class SharedPrefix:
+    """Keys and values that come before those of several sequences: computed once for them all."""
+
+    key: Tensor
+    """(prefix tokens, key width), any row stride: prefixes laid end to end"""
+    value: Tensor
+    """The same, of the same row stride"""
+    cu_seqlens: Tensor
+    """(prefixes + 1,) int32"""
+    of_sequence: Tensor
+    """(sequences,) int32, each one's prefix"""
+
+
 def attention(
     query: Tensor,
     key: Tensor,
@@ -63,26 +85,45 @@ def attention(
     first_rows_only: bool = False,
     window: int | None = None,
     relative: RelativeScores | None = None,
+    causal: bool = False,
+    num_kv_heads: int | None = None,
+    prefix: SharedPrefix | None = None,
 ) -> Tensor:
     """Attention of packed sequences.
 
     Args:
         query: (tokens, width), or (sequences, width) with `first_rows_only`; any row stride.
-        key, value: (tokens, width), any row stride.
+        key, value: (tokens, key width), any row stride.
         cu_seqlens: (sequences + 1,) int32.
         query_blocks: (num_blocks, 2) int32, sequence and first query row of it, -1 for none.
         first_rows_only: the query's rows are the sequences' first tokens.
         window: largest distance attended to.
+        causal: a token attends to none behind it.
+        num_kv_heads: heads of key and value, each for as many adjacent heads of the query (Ainslie
+            et al., EMNLP 2023, arXiv 2305.13245); None for num_heads.
+        prefix: what every token of a sequence attends to besides, as if it came before.
 
     Returns:
         Like query, contiguous; rows that no block names are left as they are.
+
+    Raises:
+        InvalidArgumentError: heads that cannot be shared out, or relative scores with a prefix.
     """
     head_dim = query.shape[1] // num_heads
+    num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+    if num_heads % num_kv_heads:
+        raise InvalidArgumentError(
+            f"num_kv_heads={num_kv_heads} does not divide num_heads={num_heads}"
+        )
+    if prefix is not None and relative is not None:
+        raise InvalidArgumentError(
+            "relative scores end at a sequence's own tokens; put the prefix into the sequences"
+        )
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     by_query = None if relative is None else relative.by_query
     by_key = None if relative is None else relative.by_key
     buckets = None if relative is None else relative.bucket_of_distance
-    config = choose_config(query.dtype, head_dim, relative is not None)
+    config = choose_config(query.dtype, head_dim, relative is not None, prefix is not None)
     terms = next((each for each in (by_query, by_key) if each is not None), None)
     parts = 1 if first_rows_only else QUERY_BLOCK // config.rows
     attention_kernel[(len(query_blocks) * parts, num_heads)](
@@ -95,12 +136,17 @@ def attention(
         by_query,
         by_key,
         None if buckets is None else buckets[len(buckets) // 2 :],
+        None if prefix is None else prefix.key,
+        None if prefix is None else prefix.value,
+        None if prefix is None else prefix.cu_seqlens,
+        None if prefix is None else prefix.of_sequence,
         scale,
         query.stride(0),
         key.stride(0),
         value.stride(0),
         out.stride(0),
         0 if terms is None else terms.shape[2],
+        0 if prefix is None else prefix.key.stride(0),
         NUM_HEADS=num_heads,
         HEAD_DIM=head_dim,
         BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
@@ -108,6 +154,9 @@ def attention(
         FIRST_ROWS_ONLY=first_rows_only,
         HAS_BY_QUERY=by_query is not None,
         HAS_BY_KEY=by_key is not None,
+        CAUSAL=causal,
+        GROUP=num_heads // num_kv_heads,
+        HAS_PREFIX=prefix is not None,
         PARTS=parts,
         BLOCK_M=16 if first_rows_only else config.rows,
         BLOCK_N=config.keys,
@@ -115,6 +164,20 @@ def attention(
         num_stages=2,
     )
     return out
+
+
+@triton.jit
+def add_keys(scores, v, maximum, total, context):
+    """A block of keys joins the softmax: scores to base 2, -inf where they may not be seen."""
+    new_maximum = tl.maximum(maximum, tl.max(scores, 1))
+    # A row may have seen no key of its window yet: -inf minus -inf must not become NaN.
+    finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
+    weights = tl.exp2(scores - finite[:, None])
+    rescale = tl.exp2(maximum - finite)
+    total = total * rescale + tl.sum(weights, 1)
+    context = context * rescale[:, None]
+    context = tl.dot(weights.to(v.dtype), v, context, input_precision="tf32x3")
+    return new_maximum, total, context
 
 
 @triton.jit
@@ -128,12 +191,17 @@ def attention_kernel(
     by_query,
     by_key,
     bucket_of_distance,  # points at distance 0
+    prefix_key,
+    prefix_value,
+    prefix_cu_seqlens,
+    prefix_of_sequence,
     scale,
     query_stride,
     key_stride,
     value_stride,
     out_stride,
     num_buckets,
+    prefix_stride,
     NUM_HEADS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -141,6 +209,9 @@ def attention_kernel(
     FIRST_ROWS_ONLY: tl.constexpr,
     HAS_BY_QUERY: tl.constexpr,
     HAS_BY_KEY: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    GROUP: tl.constexpr,
+    HAS_PREFIX: tl.constexpr,
     PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -164,6 +235,7 @@ def attention_kernel(
     dim = tl.arange(0, BLOCK_D)
     dim_ok = dim < HEAD_DIM
     column = head * HEAD_DIM + dim
+    kv_column = head // GROUP * HEAD_DIM + dim
     q = tl.load(
         query + query_row[:, None] * query_stride + column[None, :],
         mask=row_ok[:, None] & dim_ok[None, :],
@@ -174,16 +246,34 @@ def attention_kernel(
     if WINDOW >= 0:
         first_key = tl.maximum(first - WINDOW, 0) // BLOCK_N * BLOCK_N
         end_key = tl.minimum(first + BLOCK_M + WINDOW, length)
+    if CAUSAL:
+        end_key = tl.minimum(first + BLOCK_M, length)
     maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
     context = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
     # exp2 is the instruction; scores are scaled to base 2 on the way.
     base_2 = scale * 1.4426950408889634
+    if HAS_PREFIX:
+        which = tl.load(prefix_of_sequence + sequence)
+        prefix_begin = tl.load(prefix_cu_seqlens + which).to(tl.int64)
+        prefix_length = (tl.load(prefix_cu_seqlens + which + 1) - prefix_begin).to(tl.int32)
+        for start in range(0, prefix_length, BLOCK_N):
+            j = start + tl.arange(0, BLOCK_N)
+            place = (prefix_begin + j)[:, None] * prefix_stride + kv_column[None, :]
+            key_ok = (j < prefix_length)[:, None] & dim_ok[None, :]
+            k = tl.load(prefix_key + place, mask=key_ok, other=0.0)
+            scores = tl.dot(q, tl.trans(k), input_precision="tf32x3")
+            allowed = (j < prefix_length)[None, :]
+            if WINDOW >= 0:
+                allowed = allowed & (row[:, None] + prefix_length - j[None, :] <= WINDOW)
+            scores = tl.where(allowed, scores * base_2, float("-inf"))
+            v = tl.load(prefix_value + place, mask=key_ok, other=0.0)
+            maximum, total, context = add_keys(scores, v, maximum, total, context)
     for start in range(first_key, end_key, BLOCK_N):
         j = start + tl.arange(0, BLOCK_N)
         key_row = (begin + j)[:, None]
         key_ok = (j < length)[:, None] & dim_ok[None, :]
-        k = tl.load(key + key_row * key_stride + column[None, :], mask=key_ok, other=0.0)
+        k = tl.load(key + key_row * key_stride + kv_column[None, :], mask=key_ok, other=0.0)
         scores = tl.dot(q, tl.trans(k), input_precision="tf32x3")
         seen = (j < length)[None, :] & row_ok[:, None]
         if HAS_BY_QUERY or HAS_BY_KEY:
@@ -198,17 +288,11 @@ def attention_kernel(
         if WINDOW >= 0:
             distance = row[:, None] - j[None, :]
             allowed = allowed & (distance <= WINDOW) & (distance >= -WINDOW)
+        if CAUSAL:
+            allowed = allowed & (row[:, None] >= j[None, :])
         scores = tl.where(allowed, scores * base_2, float("-inf"))
-        new_maximum = tl.maximum(maximum, tl.max(scores, 1))
-        # A row may have seen no key of its window yet: -inf minus -inf must not become NaN.
-        finite = tl.where(new_maximum == float("-inf"), 0.0, new_maximum)
-        weights = tl.exp2(scores - finite[:, None])
-        rescale = tl.exp2(maximum - finite)
-        total = total * rescale + tl.sum(weights, 1)
-        v = tl.load(value + key_row * value_stride + column[None, :], mask=key_ok, other=0.0)
-        context = context * rescale[:, None]
-        context = tl.dot(weights.to(v.dtype), v, context, input_precision="tf32x3")
-        maximum = new_maximum
+        v = tl.load(value + key_row * value_stride + kv_column[None, :], mask=key_ok, other=0.0)
+        maximum, total, context = add_keys(scores, v, maximum, total, context)
 
     context = context / total[:, None]
     tl.store(

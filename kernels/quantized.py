@@ -74,6 +74,22 @@ def quantize_rows(x: Tensor, input_scales: Tensor | None = None) -> QuantizedRow
 
 
 @triton.jit
+def quantize_row(x):
+    """(bytes, step, zero) of one row in fp32, zeros where the row has ended."""
+    # The range includes 0: what lies beyond the row's end changes nothing.
+    low, high = tl.min(x, 0), tl.max(x, 0)
+    low, high = tl.minimum(low, 0.0), tl.maximum(high, 0.0)
+    span = high - low
+    inverse = tl.where(span > _SMALLEST_RANGE, _MAX_VALUE / tl.maximum(span, _SMALLEST_RANGE), 0.0)
+    zero = tl.floor(0.5 - low * inverse)
+    rounded = (x * inverse + _ROUNDER) - _ROUNDER
+    value = tl.minimum(tl.maximum(rounded + zero, 0.0), _MAX_VALUE) - _MIDPOINT
+    # Bytes cannot be NaN: a row with a value that is not finite gets a step that is not, either.
+    poison = tl.sum(x * 0.0, 0)
+    return value.to(tl.int8), span / _MAX_VALUE + poison, zero - _MIDPOINT
+
+
+@triton.jit
 def quantize_rows_kernel(
     x,
     input_scales,
@@ -91,19 +107,10 @@ def quantize_rows_kernel(
     scaled = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
     if HAS_INPUT_SCALES:
         scaled *= tl.load(input_scales + column, mask=column_ok, other=0.0)
-    # The range includes 0: what the mask fills in changes nothing.
-    low, high = tl.min(scaled, 0), tl.max(scaled, 0)
-    low, high = tl.minimum(low, 0.0), tl.maximum(high, 0.0)
-    span = high - low
-    inverse = tl.where(span > _SMALLEST_RANGE, _MAX_VALUE / tl.maximum(span, _SMALLEST_RANGE), 0.0)
-    zero = tl.floor(0.5 - low * inverse)
-    rounded = (scaled * inverse + _ROUNDER) - _ROUNDER
-    value = tl.minimum(tl.maximum(rounded + zero, 0.0), _MAX_VALUE) - _MIDPOINT
-    tl.store(values + row * width + column, value.to(tl.int8), mask=column_ok)
-    # Bytes cannot be NaN: a row with a value that is not finite gets a step that is not, either.
-    poison = tl.sum(scaled * 0.0, 0)
-    tl.store(steps + row, span / _MAX_VALUE + poison)
-    tl.store(zeros + row, zero - _MIDPOINT)
+    value, step, zero = quantize_row(scaled)
+    tl.store(values + row * width + column, value, mask=column_ok)
+    tl.store(steps + row, step)
+    tl.store(zeros + row, zero)
 
 
 def choose_config(num_rows: int) -> LinearConfig:

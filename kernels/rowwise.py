@@ -1,4 +1,4 @@
-"""Kernels that treat each row by itself: embedding, LayerNorm, gate, rotary."""
+"""Kernels that treat each row by itself: embedding, gate, rotary."""
 
 from __future__ import annotations
 
@@ -63,41 +63,6 @@ def embed_kernel(
         row = tl.load(ids_2 + token).to(tl.int64) * width
         total += tl.load(rows_2 + row + column, mask=column_ok, other=0.0).to(tl.float32)
     tl.store(out + token * width + column, total.to(out.dtype.element_ty), mask=column_ok)
-
-
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """LayerNorm of each row of x (rows, width), any row stride; weight and bias (width,) fp32."""
-    rows, width = x.shape
-    out = torch.empty(rows, width, dtype=x.dtype, device=x.device)
-    layer_norm_kernel[(rows,)](
-        x,
-        weight,
-        bias,
-        out,
-        width,
-        x.stride(0),
-        eps,
-        HAS_BIAS=bias is not None,
-        BLOCK=triton.next_power_of_2(width),
-    )
-    return out
-
-
-@triton.jit
-def layer_norm_kernel(
-    x, weight, bias, out, width, x_stride, eps, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
-    column_ok = column < width
-    values = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
-    # Two passes, mean first: the one-pass variance cancels where |mean| >> deviation.
-    centred = tl.where(column_ok, values - tl.sum(values, 0) / width, 0.0)
-    variance = tl.sum(centred * centred, 0) / width
-    normed = centred * tl.rsqrt(variance + eps) * tl.load(weight + column, mask=column_ok)
-    if HAS_BIAS:
-        normed += tl.load(bias + column, mask=column_ok)
-    tl.store(out + row * width + column, normed.to(out.dtype.element_ty), mask=column_ok)
 
 
 def gate(x: Tensor, activation: str, activate_first: bool) -> Tensor:

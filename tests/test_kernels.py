@@ -14,6 +14,7 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from zen_fast import kernels  # noqa: E402
+from zen_fast.errors import InvalidArgumentError  # noqa: E402
 
 RELATIVE_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """Of the largest value."""
@@ -95,24 +96,35 @@ def _attention(
     num_heads: int,
     window: int | None,
     bias: Tensor | None = None,
+    causal: bool = False,
+    prefixes: list[tuple[Tensor, Tensor]] | None = None,
 ) -> Tensor:
-    """Softmax attention of one query row per key row, or of one per sequence, in fp64."""
-    contexts, begin = [], 0
+    """Softmax attention of one query row per key row, or of one per sequence, in fp64.
+
+    `prefixes` are keys and values that come before each sequence's own.
+    """
+    contexts, begin, head_dim = [], 0, query.shape[1] // num_heads
     for sequence, length in enumerate(lengths):
         rows = slice(begin, begin + length)
         first_only = len(query) == len(lengths)
+        own = query[sequence : sequence + 1] if first_only else query[rows]
+        before = prefixes[sequence] if prefixes is not None else (key[:0], value[:0])
+        shared = len(before[0])
         q, k, v = (
-            x.double().reshape(len(x), num_heads, -1).transpose(0, 1)
+            x.double().reshape(len(x), -1, head_dim).transpose(0, 1)
             for x in (
-                query[sequence : sequence + 1] if first_only else query[rows],
-                key[rows],
-                value[rows],
+                own,
+                torch.cat((before[0], key[rows])),
+                torch.cat((before[1], value[rows])),
             )
         )
+        k, v = (x.repeat_interleave(num_heads // len(x), dim=0) for x in (k, v))
         scores = q @ k.transpose(1, 2)
         if bias is not None:
             scores = scores + bias[:, : q.shape[1], :length]
-        distance = torch.arange(q.shape[1])[:, None] - torch.arange(length)
+        distance = torch.arange(q.shape[1])[:, None] - torch.arange(-shared, length)
+        if causal:
+            scores = scores.masked_fill((distance < 0).to(DEVICE), -torch.inf)
         if window is not None:
             scores = scores.masked_fill((distance.abs() > window).to(DEVICE), -torch.inf)
         context = (scores * 0.3).softmax(dim=-1) @ v
@@ -152,6 +164,73 @@ def test_attention(dtype: torch.dtype, window: int | None, head_dim: int) -> Non
         window=window,
     )
     _assert_close(result, _attention(query, key, value, lengths, num_heads, window), dtype)
+
+
+@pytest.mark.parametrize("window", [None, 9])
+@pytest.mark.parametrize("num_kv_heads", [1, 2, 6])
+def test_attention_causal_with_fewer_heads_of_keys(num_kv_heads: int, window: int | None) -> None:
+    lengths, num_heads, head_dim = [1, 17, 64, 130], 6, 20
+    rows, kv_width = sum(lengths), num_kv_heads * head_dim
+    query, key, value = (_strided(rows, each) for each in (num_heads * head_dim, *2 * (kv_width,)))
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths),
+        num_heads,
+        0.3,
+        window=window,
+        causal=True,
+        num_kv_heads=num_kv_heads,
+    )
+    expected = _attention(query, key, value, lengths, num_heads, window, causal=True)
+    _assert_close(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize(("causal", "window"), [(True, None), (False, None), (True, 20)])
+def test_attention_with_a_shared_prefix(
+    causal: bool, window: int | None, dtype: torch.dtype
+) -> None:
+    lengths, prefix_lengths, of_sequence = [1, 67, 5], [33, 3], [1, 0, 0]
+    num_heads, num_kv_heads, head_dim = 4, 2, 16
+    query = _strided(sum(lengths), num_heads * head_dim, dtype)
+    key, value = (_strided(sum(lengths), num_kv_heads * head_dim, dtype) for _ in range(2))
+    both = _random(sum(prefix_lengths), 2 * num_kv_heads * head_dim, dtype=dtype)
+    keys, values = (each.split(prefix_lengths) for each in both.chunk(2, dim=1))
+    prefix = kernels.SharedPrefix(
+        *both.chunk(2, dim=1), _cu_seqlens(prefix_lengths), _integers(of_sequence)
+    )
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths),
+        num_heads,
+        0.3,
+        window=window,
+        causal=causal,
+        num_kv_heads=num_kv_heads,
+        prefix=prefix,
+    )
+    prefixes = [(keys[each], values[each]) for each in of_sequence]
+    expected = _attention(
+        query, key, value, lengths, num_heads, window, causal=causal, prefixes=prefixes
+    )
+    _assert_close(result, expected, dtype)
+
+
+def test_attention_refuses_heads_that_cannot_be_shared_out() -> None:
+    x = _random(3, 32)
+    arguments = (x, x, x, _cu_seqlens([3]), _query_blocks([3]), 4, 0.3)
+    with pytest.raises(InvalidArgumentError, match="num_kv_heads=3 does not divide num_heads=4"):
+        kernels.attention(*arguments, num_kv_heads=3)
+    prefix = kernels.SharedPrefix(x, x, _cu_seqlens([3]), _integers([0]))
+    relative = kernels.RelativeScores(None, None, _integers([0, 0, 0, 0, 0]))
+    with pytest.raises(InvalidArgumentError, match="relative scores"):
+        kernels.attention(*arguments, prefix=prefix, relative=relative)
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -214,6 +293,13 @@ def test_layer_norm(dtype: torch.dtype, has_bias: bool) -> None:
         _assert_close(result, expected, dtype)
     else:
         assert float((result - expected).abs().max()) <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_rms_norm(dtype: torch.dtype) -> None:
+    x, weight = 3 + _strided(5, 50, dtype), _random(50)
+    scale = (x.double().square().mean(dim=1, keepdim=True) + 1e-5).rsqrt()
+    _assert_close(kernels.rms_norm(x, weight, 1e-5), x.double() * scale * weight, dtype)
 
 
 @pytest.mark.parametrize("num_tables", [1, 2, 3])
@@ -300,3 +386,60 @@ def test_quantized_linear_sums_are_exact(shape: tuple[int, int, int]) -> None:
     expected = sums * (rows.steps[:, None] * scales) + bias
     result = kernels.quantized_linear(rows, weight, torch.float32, bias, "relu", residual)
     _assert_close(result, functional.relu(expected).float() + residual)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e4])
+def test_float8_rows_round_to_the_nearest(scale: float) -> None:
+    # Of 1 to 2**-17 times the largest: normal and subnormal values, and what rounds to zero.
+    x = scale * _random(3, 200) * torch.exp2(-torch.arange(200) % 18).to(DEVICE)
+    x[2] = 0.0
+    rows = kernels.float8_rows(x)
+    assert rows.values.dtype == torch.float8_e4m3fn
+    assert rows.scales[:2].tolist() == pytest.approx((x[:2].abs().amax(dim=1) / 448).tolist())
+    expected = (x * (448.0 / x.abs().amax(dim=1, keepdim=True).clamp_min(1e-30))).clamp(-448, 448)
+    assert torch.equal(rows.values.float(), expected.to(torch.float8_e4m3fn).float())
+    assert rows.values[2].float().tolist() == [0.0] * 200
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_float8_rows_never_hide_what_is_not_finite(value: float) -> None:
+    x = _random(2, 20)
+    x[1, 3] = value
+    assert torch.isfinite(kernels.float8_rows(x).scales).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 1), (5, 48, 33), (70, 200, 65)], ids=str)
+def test_float8_linear(shape: tuple[int, int, int]) -> None:
+    num_rows, depth, columns = shape
+    x, residual, bias = _strided(num_rows, depth), _strided(num_rows, columns), _random(columns)
+    rows, weight = kernels.float8_rows(x), kernels.float8_weight(_random(columns, depth))
+    dense = [each.values.double() * each.scales[:, None].double() for each in (rows, weight)]
+    expected = functional.relu(dense[0] @ dense[1].T + bias) + residual
+    result = kernels.float8_linear(rows, weight, torch.float32, bias, "relu", residual)
+    _assert_close(result, expected)
+
+
+def test_float8_weight_is_within_half_a_step_of_the_weight() -> None:
+    weight = _random(20, 33) * torch.rand(20, 1).to(DEVICE)
+    weight[3] = 0.0
+    matrix = kernels.float8_weight(weight)
+    restored = matrix.values.float() * matrix.scales[:, None]
+    # Three bits behind the point: half a step is a sixteenth, or less than the smallest value.
+    limit = (weight.abs() / 16).maximum(matrix.scales[:, None] * 2**-10)
+    assert ((restored - weight).abs() <= 1.001 * limit).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_layer_norm_emits_the_rows_that_its_result_would_give(dtype: torch.dtype) -> None:
+    x, weight, bias = _strided(5, 50, dtype), _random(50), _random(50)
+    normed = kernels.layer_norm(x, weight, bias, 1e-5)
+    result, rows = kernels.layer_norm_quantized(x, weight, bias, 1e-5)
+    expected = kernels.quantize_rows(normed)
+    assert torch.equal(result, normed)
+    for name in ("values", "steps", "zeros"):
+        assert torch.equal(getattr(rows, name), getattr(expected, name))
+    result, float8 = kernels.layer_norm_float8(x, weight, bias, 1e-5)
+    expected8 = kernels.float8_rows(normed)
+    assert torch.equal(result, normed)
+    assert torch.equal(float8.values.float(), expected8.values.float())
+    assert torch.equal(float8.scales, expected8.scales)

@@ -169,6 +169,14 @@ def test_readme_int8_quality_is_that_of_the_committed_results() -> None:
     assert (len(changes), round(max(map(abs, changes)), 1)) == (11, 2.6)
 
 
+def test_readme_gpu_estimates_are_those_of_the_committed_table() -> None:
+    section = README.split("\n## On a GPU\n")[1].split("\n## ")[0]
+    written = re.findall(r"([\d.]+) ms", section)
+    table = (ROOT / "benchmarks" / "results" / "gpu-estimates.md").read_text()
+    expected = dict(re.findall(r"^\| ([\w-]+) \| fp16 \|.* ([\d.]+) \| – \|$", table, re.MULTILINE))
+    assert written == [expected[model] for model in ("minilm-l6", "base", "large")]
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)

@@ -262,6 +262,8 @@ def test_only_second_keeps_the_query_or_raises(folder: Path) -> None:
 def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
     for options, error, message in (
         ({"device": "cuda:99"}, UnsupportedDeviceError, "PyTorch finds . GPUs here"),
+        ({"device": "cuda:98,99"}, UnsupportedDeviceError, "'cuda:98': PyTorch finds . GPUs here"),
+        ({"device": "cuda:0,0"}, InvalidArgumentError, "each GPU may be named once"),
         ({"device": "cpu", "backend": "triton"}, InvalidArgumentError, "use device='cuda'"),
         ({"device": "cuda", "backend": "cpu"}, InvalidArgumentError, "runs on the CPU"),
         ({"device": "cuda", "num_threads": 2}, InvalidArgumentError, "belongs to the cpu backend"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from triton_device import DEVICE
@@ -12,17 +16,26 @@ pytest.importorskip("transformers")
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
 from test_parity import Oracle, make_oracle  # noqa: E402
 from tolerances import (  # noqa: E402
+    FP8_PER_SPREAD,
+    FP8_ROUNDING_FLIP_PER_SPREAD,
     INT8_PER_SPREAD,
     INT8_ROUNDING_FLIP_PER_SPREAD,
     PARITY_PER_SPREAD,
+    TIMES_PYTORCHS_ERROR,
 )
 
+from zen_fast import kernels  # noqa: E402
 from zen_fast.backends.device_batch import NOBODY, BatchSize, lay_out  # noqa: E402
-from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
+from zen_fast.backends.linear_choices import LinearChoices, LinearShape  # noqa: E402
+from zen_fast.backends.reference import ReferenceBackend, ReferenceOps  # noqa: E402
 from zen_fast.backends.triton import TritonBackend  # noqa: E402
+from zen_fast.backends.triton_ops import DTYPES  # noqa: E402
 from zen_fast.batching import PackedBatch, TokenizedPair, pack  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
+from zen_fast.errors import OutOfDeviceMemoryError  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
+from zen_fast.spec import Activation  # noqa: E402
+from zen_fast.weights import Linear  # noqa: E402
 
 SHORT = slice(0, 4)
 """The oracle's pairs of 1, 2, 3 and 17 tokens: under the interpreter every token counts."""
@@ -81,6 +94,11 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return make_oracle(recipe, tmp_path_factory.mktemp(recipe.name))
 
 
+def _recipe(name: str) -> RandomModel:
+    (recipe,) = (recipe for recipe in RANDOM_MODELS if recipe.name == name)
+    return recipe
+
+
 def _pairs(oracle: Oracle) -> list[TokenizedPair]:
     return oracle.pairs if DEVICE == "cuda" else oracle.pairs[SHORT]
 
@@ -104,3 +122,152 @@ def test_int8_logits_equal_those_of_the_reference(oracle: Oracle) -> None:
     # Where a value lies on the edge between two bytes, backends may round it apart.
     assert np.median(difference) <= INT8_PER_SPREAD
     assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
+
+
+class EverywhereVendor(LinearChoices):
+    """As if the vendor's product had measured faster everywhere."""
+
+    def prefers_vendor(self, shape: LinearShape, rows: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_logits_with_the_vendors_products_equal_stock(name: str, tmp_path: Path) -> None:
+    oracle = make_oracle(_recipe(name), tmp_path)
+    pairs = _pairs(oracle)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32", EverywhereVendor())
+    logits = backend.forward(pack(pairs, oracle.encoder.spec))
+    expected = oracle.logits[: len(pairs)]
+    assert (np.abs(logits - expected) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+class Forgetful(Encoder):
+    """An encoder that finds no memory when it is first run."""
+
+    def logits(self, ops: Any) -> Any:
+        if not hasattr(self, "_ran"):
+            self._ran = True
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().logits(ops)
+
+
+def test_out_of_memory_is_a_typed_error_that_the_backend_survives(tmp_path: Path) -> None:
+    oracle = make_oracle(RANDOM_MODELS[0], tmp_path)
+    pairs = _pairs(oracle)
+    encoder = Forgetful(oracle.encoder.spec, oracle.encoder.weights)
+    backend = TritonBackend(encoder, DEVICE, "fp32")
+    batch = pack(pairs, encoder.spec)
+    with pytest.raises(OutOfDeviceMemoryError, match=f"{batch.num_tokens} tokens does not fit"):
+        backend.forward(batch)
+    logits = backend.forward(batch)
+    assert (np.abs(logits - oracle.logits[: len(pairs)]) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+def test_graphs_are_bounded_and_the_longest_unused_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zen_fast.backends.triton.MAX_GRAPHS", 2)
+    oracle = make_oracle(RANDOM_MODELS[0], tmp_path)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32")
+    batches = [pack(oracle.pairs[:1] * count, oracle.encoder.spec) for count in (1, 9, 17)]
+    sizes = [BatchSize.of(batch, 64) for batch in batches]
+    for index in (0, 1, 0, 2):
+        backend.forward(batches[index])
+    assert list(backend._graphs) == [sizes[0], sizes[2]]
+
+
+class Float8Ops(ReferenceOps):
+    """The reference with projections in fp8, as PyTorch rounds to it."""
+
+    def linear(
+        self,
+        x: torch.Tensor,
+        layer: Linear,
+        activation: Activation | None = None,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        if layer.is_projection:
+            x = _through_float8(x)
+            weight = _through_float8(torch.from_numpy(layer.fp32_weight()))
+            layer = replace(layer, weight=weight.numpy())
+        return super().linear(x, layer, activation, residual)
+
+
+def _through_float8(x: torch.Tensor) -> torch.Tensor:
+    step = x.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / 448
+    return (x / step).clamp(-448, 448).to(torch.float8_e4m3fn).float() * step
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "deberta-v3"])
+def test_fp8_logits_equal_those_of_the_reference(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = make_oracle(_recipe(name), tmp_path)
+    # In fp32 between the products, or fp16 would round whole bytes apart.
+    monkeypatch.setitem(DTYPES, "fp8", torch.float32)
+    batch = pack(_pairs(oracle), oracle.encoder.spec)
+    logits = TritonBackend(oracle.encoder, DEVICE, "fp8").forward(batch)
+    with torch.inference_mode():
+        expected = oracle.encoder.logits(Float8Ops(batch)).numpy()
+    difference = np.abs(logits - expected) / oracle.spread
+    assert np.median(difference) <= FP8_PER_SPREAD
+    assert difference.max() <= FP8_ROUNDING_FLIP_PER_SPREAD
+    # It is another arithmetic than fp32's, and not a wrong one.
+    assert 1e-4 < np.abs(logits - oracle.logits[: len(logits)]).max() / oracle.spread.max() < 1.0
+
+
+HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v3", "gte")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("precision", HALVES if DEVICE == "cuda" else ["fp16"])
+def test_error_in_16_bits_is_no_more_than_three_times_that_of_pytorch(
+    name: str, precision: str, tmp_path: Path
+) -> None:
+    recipe = _recipe(name)
+    oracle = make_oracle(recipe, tmp_path)
+    pairs = _pairs(oracle)
+    stock = recipe.build().to(DEVICE, HALVES[precision])
+    theirs = []
+    for pair in pairs:
+        ids, types = (
+            torch.from_numpy(each)[None].long().to(DEVICE)
+            for each in (pair.token_ids, pair.token_type_ids)
+        )
+        named = {"token_type_ids": types} if oracle.encoder.spec.num_token_types else {}
+        mask = torch.ones_like(ids)
+        with torch.inference_mode():
+            logits = stock(input_ids=ids, attention_mask=mask, **named).logits[0]
+        theirs.append(logits.float().cpu().numpy())
+    backend = TritonBackend(oracle.encoder, DEVICE, precision)
+    ours = backend.forward(pack(pairs, oracle.encoder.spec))
+    errors = [
+        np.sqrt(np.square(logits - oracle.logits[: len(pairs)]).mean())
+        for logits in (ours, np.stack(theirs))
+    ]
+    assert errors[0] <= TIMES_PYTORCHS_ERROR * errors[1]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_norms_emit_what_projections_read(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = make_oracle(_recipe("bert"), tmp_path)
+    weights = oracle.encoder.weights
+    encoder = Encoder(
+        oracle.encoder.spec, quantize_weights(weights) if precision == "int8" else weights
+    )
+    name = {"int8": "quantize_rows", "fp8": "float8_rows"}[precision]
+    quantize, widths = getattr(kernels, name), []
+
+    def counted(x: torch.Tensor, *arguments: Any) -> Any:
+        widths.append(x.shape[1])
+        return quantize(x, *arguments)
+
+    monkeypatch.setattr(kernels, name, counted)
+    TritonBackend(encoder, DEVICE, precision).forward(pack(_pairs(oracle), encoder.spec))
+    hidden, ffn = encoder.spec.hidden_size, encoder.spec.intermediate_size
+    # Attention's context and the FFN's inner rows; of the last layer also the query's first rows.
+    passes = 1 if DEVICE == "cpu" else 2
+    assert widths == passes * [*([hidden, ffn] * (encoder.spec.num_layers - 1)), *[hidden] * 2, ffn]

@@ -11,3 +11,12 @@ INT8_PER_SPREAD = 1e-3
 
 INT8_ROUNDING_FLIP_PER_SPREAD = 0.1
 """The same for the few where an activation lies on the edge between two bytes."""
+
+FP8_PER_SPREAD = 1e-3
+"""Largest difference of most fp8 logits between backends, over the same deviation."""
+
+FP8_ROUNDING_FLIP_PER_SPREAD = 0.1
+"""The same for the few where an activation lies between two fp8 values."""
+
+TIMES_PYTORCHS_ERROR = 3.0
+"""Largest error of logits in 16 bits against fp32, over that of the stock model in 16 bits."""

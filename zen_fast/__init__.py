@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         InvalidTypeError,
         MissingDependencyError,
         ModelNotFoundError,
+        OutOfDeviceMemoryError,
         UnsupportedDeviceError,
         UnsupportedModelError,
         ZenError,
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "ModelNotFoundError": "zen_fast.errors",
     "CheckpointError": "zen_fast.errors",
     "UnsupportedModelError": "zen_fast.errors",
+    "OutOfDeviceMemoryError": "zen_fast.errors",
     "UnsupportedDeviceError": "zen_fast.errors",
     "MissingDependencyError": "zen_fast.errors",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "InvalidTypeError",
     "MissingDependencyError",
     "ModelNotFoundError",
+    "OutOfDeviceMemoryError",
     "RankedDocument",
     "UnsupportedDeviceError",
     "UnsupportedModelError",

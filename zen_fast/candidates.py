@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from zen_fast.bm25 import Bm25Index
 from zen_fast.collection import Collection
+
+if TYPE_CHECKING:
+    from zen_fast.bm25 import Bm25Index
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def bm25_requests(
     """
     document_ids = list(collection.documents)
     texts = [document.full for document in collection.documents.values()]
-    ranking = Bm25Index(texts).top([collection.queries[key] for key in query_ids], depth)
+    ranking = _index(texts).top([collection.queries[key] for key in query_ids], depth)
     return tuple(
         Request(
             query_id,
@@ -56,7 +59,7 @@ def judged_requests(collection: Collection, query_ids: Sequence[str]) -> tuple[R
     for query_id in query_ids:
         pool = list(collection.judgements[query_id])
         texts = [collection.documents[key].full for key in pool]
-        found = Bm25Index(texts).top([collection.queries[query_id]], len(pool))[0]
+        found = _index(texts).top([collection.queries[query_id]], len(pool))[0]
         order = found + [index for index in range(len(pool)) if index not in set(found)]
         requests.append(
             Request(
@@ -67,3 +70,10 @@ def judged_requests(collection: Collection, query_ids: Sequence[str]) -> tuple[R
             )
         )
     return tuple(requests)
+
+
+def _index(texts: Sequence[str]) -> Bm25Index:
+    # Requests that are cut from running text need no first stage, and no package for one.
+    from zen_fast.bm25 import Bm25Index
+
+    return Bm25Index(texts)

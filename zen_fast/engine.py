@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.backends import Backend
-from zen_fast.batching import pack, schedule
-from zen_fast.errors import UnsupportedModelError
+from zen_fast.batching import PackedBatch, TokenizedPair, pack, schedule
+from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer
+
+logger = logging.getLogger(__name__)
 
 WINDOW_PAIRS = 4096
 """Pairs tokenized ahead of the forward pass: enough to sort by length, little to hold."""
@@ -27,7 +30,7 @@ class Engine:
         backend: the encoder, ready to run.
         tokenizer: makes pairs of ids for it.
         spec: the encoder's spec.
-        token_budget: tokens in one packed batch.
+        token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
 
     Raises:
         UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.
@@ -46,6 +49,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.spec = spec
         self.token_budget = token_budget
+        self._full_budget = token_budget
         self._lock = threading.Lock()
         self._tokenize_seconds = 0.0
 
@@ -55,6 +59,7 @@ class Engine:
         """Logits of each pair (queries[i], documents[i]), (num_pairs, num_labels) fp32.
 
         Raises:
+            OutOfDeviceMemoryError: a batch of half the token budget does not fit, either.
             UnsupportedModelError: a text has a token that is beyond the encoder's table.
         """
         logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
@@ -75,16 +80,50 @@ class Engine:
         pairs = self.tokenizer.encode_pairs(queries, documents)
         with self._lock:
             self._tokenize_seconds += time.perf_counter() - start
-        for batch in schedule([len(pair) for pair in pairs], self.token_budget):
-            packed = pack([pairs[index] for index in batch], self.spec)
-            largest_id = int(packed.token_ids.max())
-            if largest_id >= self.spec.vocab_size:
-                raise UnsupportedModelError(
-                    f"the tokenizer gives token id {largest_id}, but the model's embeddings end at "
-                    f"{self.spec.vocab_size}; tokenizer and weights are not of one checkpoint"
-                )
-            logits[batch] = self.backend.forward(packed)
-            progress.advance(len(batch))
+        waiting = list(range(len(pairs)))
+        while waiting:
+            waiting = self._score(pairs, waiting, logits, progress)
+
+    def _score(
+        self,
+        pairs: Sequence[TokenizedPair],
+        waiting: Sequence[int],
+        logits: NDArray[np.float32],
+        progress: ProgressBar,
+    ) -> list[int]:
+        """Score the pairs of these indices; those left over where memory ran out."""
+        budget = self.token_budget
+        left = set(waiting)
+        for batch in schedule([len(pairs[index]) for index in waiting], budget):
+            chosen = [waiting[each] for each in batch]
+            try:
+                logits[chosen] = self.backend.forward(self._pack(pairs, chosen))
+            except OutOfDeviceMemoryError as error:
+                self._halve_budget(budget, error)
+                break
+            left.difference_update(chosen)
+            progress.advance(len(chosen))
+        return sorted(left)
+
+    def _pack(self, pairs: Sequence[TokenizedPair], chosen: Sequence[int]) -> PackedBatch:
+        packed = pack([pairs[index] for index in chosen], self.spec)
+        largest_id = int(packed.token_ids.max())
+        if largest_id >= self.spec.vocab_size:
+            raise UnsupportedModelError(
+                f"the tokenizer gives token id {largest_id}, but the model's embeddings end at "
+                f"{self.spec.vocab_size}; tokenizer and weights are not of one checkpoint"
+            )
+        return packed
+
+    def _halve_budget(self, failed_budget: int, error: OutOfDeviceMemoryError) -> None:
+        """Once; a batch that another thread's halving has overtaken is only tried again."""
+        with self._lock:
+            if self.token_budget < failed_budget:
+                return
+            if self.token_budget < self._full_budget:
+                raise error
+            self.token_budget //= 2
+        logger.warning("%s; batches have at most %d tokens from now on", error, self.token_budget)
 
     def seconds_by_op(self) -> dict[str, float]:
         """Seconds spent so far, by op: "tokenize", then the forward pass's by name and widths."""

@@ -29,5 +29,9 @@ class UnsupportedDeviceError(ZenError):
     """The device, instruction set or precision asked for cannot be had here."""
 
 
+class OutOfDeviceMemoryError(ZenError, MemoryError):
+    """A batch does not fit into a GPU's memory beside the model."""
+
+
 class MissingDependencyError(ZenError, ImportError):
     """A feature needs an optional dependency that is not installed."""

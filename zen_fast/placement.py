@@ -26,12 +26,31 @@ GPU_TOKENS = 65536
 """Tokens of one packed batch on a GPU: enough to fill it, some hundreds of MB of activations."""
 
 BACKENDS = ("auto", "cpu", "triton", "reference")
-DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "cuda:N,M")
 CPU_PRECISIONS = ("fp32", "int8")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8", "fp8")
+
+_CAPABILITIES = {"fp8": (8, 9), "bf16": (8, 0)}
+"""What a GPU must be for its matrix units to take a precision."""
 
 MakeBackend = Callable[[Encoder], tuple[Backend, int]]
 """Encoder → backend, and the tokens of one packed batch for it."""
+
+
+def split_devices(device: str) -> list[str]:
+    """The devices of `device`, which may name several GPUs: "cuda:0,1" → "cuda:0", "cuda:1".
+
+    Raises:
+        InvalidArgumentError: a GPU is named twice.
+        InvalidTypeError: it is no text.
+    """
+    _require_text("device", device, DEVICES)
+    if re.fullmatch(r"cuda:\d+(,\d+)+", device) is None:
+        return [device]
+    numbers = [int(each) for each in device.removeprefix("cuda:").split(",")]
+    if len(set(numbers)) < len(numbers):
+        raise InvalidArgumentError(f"device={device!r}: each GPU may be named once")
+    return [f"cuda:{number}" for number in numbers]
 
 
 def make_backend(backend: str, device: str, precision: str, num_threads: int | None) -> MakeBackend:
@@ -108,6 +127,8 @@ def _triton_maker(
             "use device='cpu' or a number below that"
         )
 
+    require_capability(precision, place, torch.cuda.get_device_capability(index))
+
     def make_triton(encoder: Encoder) -> tuple[Backend, int]:
         chosen = precision
         if precision == "auto":
@@ -118,6 +139,16 @@ def _triton_maker(
         return running, GPU_TOKENS
 
     return make_triton
+
+
+def require_capability(precision: str, place: str, capability: tuple[int, int]) -> None:
+    """Raises UnsupportedDeviceError where a GPU of this capability lacks the precision."""
+    if precision in _CAPABILITIES and capability < _CAPABILITIES[precision]:
+        have, need = (".".join(map(str, each)) for each in (capability, _CAPABILITIES[precision]))
+        raise UnsupportedDeviceError(
+            f"precision={precision!r} needs compute capability {need}; {place} has {have}: use "
+            "precision='int8' or 'fp16'"
+        )
 
 
 def _refuse_threads(num_threads: int | None, remedy: str) -> None:

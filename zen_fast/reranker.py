@@ -18,14 +18,15 @@ from zen_fast.documents import (
 )
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
+from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
-from zen_fast.placement import make_backend
+from zen_fast.placement import MakeBackend, make_backend, split_devices
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
 from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import TokenCacheStatistics, Truncation
+from zen_fast.tokenization import PairTokenizer, TokenCacheStatistics, Truncation
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
@@ -40,7 +41,7 @@ class ZenReranker(SentenceTransformersInterface):
     def __init__(
         self,
         model: str,
-        engine: Engine,
+        engine: Engine | EngineGroup,
         activation: ScoreActivation,
         prompts: Mapping[str, str] | None = None,
         default_prompt: str = "",
@@ -72,7 +73,9 @@ class ZenReranker(SentenceTransformersInterface):
         Args:
             model: "zen-mini" (ships with the package), a local folder, or a hub id.
             device: "cpu", "cuda" or "cuda:N"; "auto" is the CPU, a GPU has to be asked for.
-            precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16" and "bf16", or
+                "cuda:0,1" puts the model on each of these GPUs and spreads whole queries over them.
+            precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16", "bf16" and
+                "fp8" (projections in 8-bit floating point, from compute capability 8.9 on), or
                 "auto": as stored on the CPU, fp16 and bf16 widened to fp32; on a GPU fp16, or int8
                 where the checkpoint is.
             backend: "auto", "cpu" (own kernels), "triton" (own kernels on a GPU) or "reference"
@@ -101,7 +104,9 @@ class ZenReranker(SentenceTransformersInterface):
         if num_threads is not None:
             num_threads = _positive("num_threads", num_threads)
         chosen = None if activation is None else activation_from(activation)
-        make = make_backend(backend, device, precision, num_threads)
+        makers = [
+            make_backend(backend, each, precision, num_threads) for each in split_devices(device)
+        ]
         checkpoint = load_checkpoint(model, revision=revision, token=token)
         spec = checkpoint.spec
         stock = load_stock_tokenizer(
@@ -116,8 +121,8 @@ class ZenReranker(SentenceTransformersInterface):
             truncation=truncation,
             cache_bytes=cache_bytes,
         )
-        running, token_budget = make(Encoder(spec, at_precision(checkpoint.weights, precision)))
-        engine = Engine(running, tokenizer, spec, token_budget)
+        encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
+        engine = _engine(makers, encoder, tokenizer)
         if chosen is None:
             chosen = default_activation(
                 str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
@@ -189,6 +194,7 @@ class ZenReranker(SentenceTransformersInterface):
 
         Raises:
             InvalidTypeError: the query is no text, or one of the documents is none.
+            OutOfDeviceMemoryError: a GPU has no room for half the batch that it should have.
         """
         query = query_text(query)
         texts = document_texts(as_list(documents, "documents", "documents"))
@@ -282,6 +288,17 @@ class ZenReranker(SentenceTransformersInterface):
                 f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
                 "use score, and choose a label"
             )
+
+
+def _engine(
+    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer
+) -> Engine | EngineGroup:
+    """An engine for each device; several act as one."""
+    engines = []
+    for make in makers:
+        running, token_budget = make(encoder)
+        engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
+    return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
 
 def _positive(name: str, value: object) -> int:

@@ -21,6 +21,7 @@ from zen_fast.ranking import ranking
 
 if TYPE_CHECKING:
     from zen_fast.engine import Engine
+    from zen_fast.engine_group import EngineGroup
 
 _LIST_TYPES = (list, tuple, np.ndarray)
 
@@ -33,7 +34,7 @@ class SentenceTransformersInterface:
     older releases are accepted with a DeprecationWarning.
     """
 
-    _engine: Engine
+    _engine: Engine | EngineGroup
     _activation: ScoreActivation
     _prompts: Mapping[str, str]
     _default_prompt: str

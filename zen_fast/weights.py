@@ -66,6 +66,8 @@ class Linear:
 
     weight: Array | QuantizedMatrix
     bias: Array | None
+    is_projection: bool = False
+    """Whether it is one of the layers' projections, which 8-bit precisions round to 8 bits."""
 
     @property
     def out_width(self) -> int:
@@ -121,6 +123,7 @@ class Weights(Mapping[str, Array]):
             if scales is None
             else QuantizedMatrix(weight, scales[rows], self._tensors.get(f"{name}.{INPUT_SCALES}")),
             None if bias is None else bias[rows],
+            is_quantizable(f"{name}.weight"),
         )
 
     def norm(self, name: str) -> Norm:

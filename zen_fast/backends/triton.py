@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,24 +14,14 @@ from torch import Tensor
 
 import zen_fast.kernels as kernels
 from zen_fast.backends.device_batch import BatchSize, lay_out
+from zen_fast.backends.linear_choices import LinearChoices, read_linear_choices
+from zen_fast.backends.triton_ops import Parameters, TritonOps
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
-from zen_fast.spec import Activation, Pooling
-from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
-
-DTYPES = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-    "int8": torch.float16,
-}
-"""Precision → what activations are kept in between the ops."""
+from zen_fast.errors import OutOfDeviceMemoryError
 
 MAX_GRAPHS = 32
 """Captured graphs kept; the one longest unused goes first."""
-
-Parameter = TypeVar("Parameter")
 
 
 class TritonBackend:
@@ -39,10 +29,30 @@ class TritonBackend:
 
     name = "triton"
 
-    def __init__(self, encoder: Encoder, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        device: str,
+        precision: str,
+        choices: LinearChoices | None = None,
+    ) -> None:
+        """`choices` None reads what was measured on this GPU."""
         self._encoder = encoder
         self._device = torch.device(device)
-        self._parameters = Parameters(self._device, DTYPES[precision], encoder.spec.max_length)
+        if choices is None:
+            on_gpu = self._device.type == "cuda"
+            choices = (
+                read_linear_choices(torch.cuda.get_device_name(self._device))
+                if on_gpu
+                else LinearChoices()
+            )
+        self._parameters = Parameters(
+            self._device,
+            precision,
+            encoder.weights.is_quantized,
+            encoder.spec.max_length,
+            choices,
+        )
         self._graphs: OrderedDict[BatchSize, _Forward] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Any = None
@@ -50,9 +60,27 @@ class TritonBackend:
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
         size = BatchSize.of(batch, kernels.QUERY_BLOCK)
-        with self._lock, torch.inference_mode():
-            logits = self._forward(size).run(batch)
+        with self._lock, torch.inference_mode(), self._on_device():
+            try:
+                logits = self._forward(size).run(batch)
+            except torch.OutOfMemoryError as error:
+                self._free()
+                raise OutOfDeviceMemoryError(
+                    f"{self._device}: a batch of {batch.num_tokens} tokens does not fit into the "
+                    "memory that is left; free some, choose another device or a smaller precision"
+                ) from error
         return logits[: batch.num_sequences]
+
+    def _on_device(self) -> AbstractContextManager[object]:
+        """Kernels are launched, and memory taken, on the thread's current GPU."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+
+    def _free(self) -> None:
+        """Let go of all that can be had again: graphs and their memory."""
+        self._graphs.clear()
+        self._pool = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Nothing: the ops of a replayed graph are not timed."""
@@ -68,54 +96,6 @@ class TritonBackend:
                 self._pool = forward.capture(self._pool)
         self._graphs[size] = forward
         return forward
-
-
-class Parameters:
-    """What the ops read besides activations, on the device: made on the first pass, then kept.
-
-    The graph asks for them in the same order in every pass.
-    """
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, max_length: int) -> None:
-        self.device = device
-        self.dtype = dtype
-        self.max_length = max_length
-        self._made: list[Any] = []
-        self._next = 0
-
-    def rewind(self) -> None:
-        """Begin a pass."""
-        self._next = 0
-
-    def take(self, make: Callable[[], Parameter]) -> Parameter:
-        """The pass's next parameter; `make` is called if there has been no pass before."""
-        if self._next == len(self._made):
-            self._made.append(make())
-        self._next += 1
-        parameter: Parameter = self._made[self._next - 1]
-        return parameter
-
-    def tensor(self, array: Array, dtype: torch.dtype | None = None) -> Tensor:
-        """`array` on the device, in the activations' dtype unless another is named."""
-        source = torch.from_numpy(np.ascontiguousarray(array))
-        return source.to(self.device, self.dtype if dtype is None else dtype)
-
-    def fp32(self, array: Array | None) -> Tensor | None:
-        """Vectors stay in fp32: they are small, and kernels compute in it."""
-        return None if array is None else self.tensor(array, torch.float32)
-
-    def quantized(self, matrix: QuantizedMatrix) -> kernels.QuantizedWeight:
-        """The bytes, their scales and their sums."""
-        values = self.tensor(matrix.values, torch.int8)
-        sums = values.sum(dim=1, dtype=torch.int32)
-        return kernels.QuantizedWeight(values, self.tensor(matrix.scales, torch.float32), sums)
-
-    def angles(self, inverse_frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of every position, (max_length, head_dim / 2) fp32 each."""
-        # The stock models take the product in fp32 before the cosine.
-        positions = torch.arange(self.max_length, dtype=torch.float32)
-        angles = positions[:, None] * torch.tensor(inverse_frequencies, dtype=torch.float32)
-        return angles.cos().to(self.device), angles.sin().to(self.device)
 
 
 class _Forward:
@@ -141,7 +121,8 @@ class _Forward:
             self._compute()  # compiles the kernels, uploads the parameters
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # Another thread may be taking memory of another GPU meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             self._logits = self._compute()
         self._graph = graph
         return graph.pool()
@@ -162,115 +143,3 @@ class _Forward:
         self._parameters.rewind()
         ops = TritonOps(self._integers, self._size, self._parameters)
         return self._encoder.logits(ops).float()
-
-
-class TritonOps:
-    """The op protocol over one laid-out batch."""
-
-    def __init__(self, integers: Tensor, size: BatchSize, parameters: Parameters) -> None:
-        self._size = size
-        self._parameters = parameters
-        self._ids = {
-            name: integers[size.part(name)]
-            for name in ("token", "position", "token_type", "place", "sequence_of_row")
-        }
-        self._cu_seqlens = integers[size.part("cu_seqlens")]
-        self._query_blocks = integers[size.part("query_blocks")].view(-1, 2)
-        self._first_rows = integers[size.part("first_rows")].view(-1, 2)
-
-    def embed(self, tables: Sequence[EmbeddingTable]) -> Tensor:
-        parameters = self._parameters
-        rows = parameters.take(lambda: [parameters.tensor(table.rows) for table in tables])
-        ids = [self._ids[table.index] for table in tables]
-        return kernels.embed(list(zip(rows, ids, strict=True)), parameters.dtype)
-
-    def linear(
-        self,
-        x: Tensor,
-        layer: Linear,
-        activation: Activation | None = None,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        parameters = self._parameters
-        bias = parameters.take(lambda: parameters.fp32(layer.bias))
-        if isinstance(layer.weight, QuantizedMatrix):
-            matrix = layer.weight
-            quantized = parameters.take(lambda: parameters.quantized(matrix))
-            input_scales = parameters.take(lambda: parameters.fp32(matrix.input_scales))
-            rows = kernels.quantize_rows(x, input_scales)
-            return kernels.quantized_linear(
-                rows, quantized, parameters.dtype, bias, activation, residual
-            )
-        array = layer.weight
-        weight = parameters.take(lambda: parameters.tensor(array))
-        return kernels.linear(x, weight, bias, activation, residual)
-
-    def norm(self, x: Tensor, norm: Norm) -> Tensor:
-        parameters = self._parameters
-        weight = parameters.take(lambda: parameters.tensor(norm.weight, torch.float32))
-        bias = parameters.take(lambda: parameters.fp32(norm.bias))
-        return kernels.layer_norm(x, weight, bias, norm.eps)
-
-    def split(self, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
-        return torch.split(x, list(widths), dim=1)
-
-    def rotary(self, x: Tensor, num_heads: int, inverse_frequencies: Sequence[float]) -> Tensor:
-        cosines, sines = self._parameters.take(lambda: self._parameters.angles(inverse_frequencies))
-        return kernels.rotary(x, self._ids["place"], cosines, sines, num_heads)
-
-    def attention(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
-    ) -> Tensor:
-        first_rows_only = len(query) == self._size.num_sequences
-        return kernels.attention(
-            query,
-            key,
-            value,
-            self._cu_seqlens,
-            self._first_rows if first_rows_only else self._query_blocks,
-            num_heads,
-            scale,
-            first_rows_only=first_rows_only,
-            window=window,
-            relative=None if relative is None else self._relative(query, key, num_heads, relative),
-        )
-
-    def gate(self, x: Tensor, activation: Activation, activated: GatedHalf) -> Tensor:
-        return kernels.gate(x, activation, activate_first=activated == "first")
-
-    def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
-        return kernels.pool(x, self._cu_seqlens, mean=pooling == "mean")
-
-    def neighbours(self, x: Tensor, count: int) -> Tensor:
-        return kernels.neighbours(x, self._ids["sequence_of_row"], count)
-
-    def _relative(
-        self, query: Tensor, key: Tensor, num_heads: int, tables: RelativeTables
-    ) -> kernels.RelativeScores:
-        """Products with every row of the tables, by the vendor's batched product."""
-        parameters = self._parameters
-
-        def products(x: Tensor, table: Array | None) -> Tensor | None:
-            if table is None:
-                return None
-            rows = parameters.take(
-                lambda: _heads(parameters.tensor(table), num_heads).permute(1, 2, 0)
-            )
-            by_head = _heads(x, num_heads).transpose(0, 1)
-            return torch.bmm(by_head, rows).transpose(0, 1).contiguous()
-
-        by_query, by_key = products(query, tables.keys), products(key, tables.queries)
-        buckets = parameters.take(lambda: parameters.tensor(tables.bucket_of_distance, torch.int32))
-        return kernels.RelativeScores(by_query, by_key, buckets)
-
-
-def _heads(x: Tensor, num_heads: int) -> Tensor:
-    """Columns parted into heads: (rows, width) → (rows, num_heads, head_dim)."""
-    return x.reshape(len(x), num_heads, -1)

@@ -33,18 +33,18 @@ def _sequence_flops(spec: EncoderSpec, length: int) -> int:
 def _layer_flops(spec: EncoderSpec, index: int, length: int, rows: int) -> int:
     """One layer over `length` tokens, of which only the first `rows` leave it."""
     hidden = spec.hidden_size
-    num_scores = _num_scores(spec.layers[index].window, length, rows)
+    scores = num_scores(spec.layers[index].window, length, rows)
     num_ffn_matrices = 2 if spec.gate == "none" else 3
     return (
         2 * hidden * hidden * (rows + 2 * length)  # queries; keys and values
-        + 2 * 2 * hidden * num_scores  # scores; their weighted sum of values
+        + 2 * 2 * hidden * scores  # scores; their weighted sum of values
         + 2 * hidden * hidden * rows  # output projection
         + 2 * hidden * spec.intermediate_size * num_ffn_matrices * rows
         + _relative_flops(spec.relative, hidden, length, rows)
     )
 
 
-def _num_scores(window: int | None, length: int, rows: int) -> int:
+def num_scores(window: int | None, length: int, rows: int) -> int:
     """Query-key pairs of the first `rows` queries."""
     if window is None:
         return rows * length

@@ -91,9 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P,Q",
         help=f"precisions of zen, a row each, of {', '.join(PRECISIONS)} (default: fp32)",
     )
-    what.add_argument(
-        "--device", default="cpu", help="cpu; stock engines also take cuda (default: cpu)"
-    )
+    what.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     what.add_argument(
         "--threads",
         type=_positive,

@@ -51,6 +51,7 @@ SHAPES = {
     "minilm-l6": _bert(6, 384, 12, 1536),
     "minilm-l12": _bert(12, 384, 12, 1536),
     "base": _bert(12, 768, 12, 3072),
+    "large": _bert(24, 1024, 16, 4096),
 }
 """Name on the command line → config.json."""
 

@@ -15,10 +15,12 @@ from zen_fast.bench.engines import EngineOptions
 class CrossEncoderEngine:
     """The way most users run a cross-encoder today."""
 
+    dtype = torch.float32
+
     def __init__(self, options: EngineOptions) -> None:
         torch.set_num_threads(options.num_threads)
         self._model = CrossEncoder(
-            options.model_folder, device=options.device, model_kwargs={"dtype": torch.float32}
+            options.model_folder, device=options.device, model_kwargs={"dtype": self.dtype}
         )
 
     def logits(self, query: str, documents: Sequence[str]) -> list[float]:
@@ -39,3 +41,10 @@ class CrossEncoderEngine:
             "torch": torch.__version__,
             "batch_size": 32,
         }
+
+
+class CrossEncoderHalf(CrossEncoderEngine):
+    """The same in fp16, as one would run it on a GPU."""
+
+    dtype = torch.float16
+    precision = "fp16"

@@ -17,7 +17,7 @@ class ZenEngine:
             options.model_folder,
             device=options.device,
             precision=options.precision,
-            num_threads=options.num_threads,
+            num_threads=options.num_threads if options.device == "cpu" else None,
             activation="identity",
             token_cache_mb=0,
         )

@@ -1,0 +1,207 @@
+"""FP8 (e4m3) matrix product: rows of activations and of weights in 8 bits, a step for each.
+
+x ≈ steps[:, None] * values and W ≈ scales[:, None] * values, each row scaled so that its largest
+value is the format's: Micikevicius et al., "FP8 Formats for Deep Learning" (arXiv 2209.05433).
+Needs compute capability 8.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from zen_fast.kernels.linear import LinearConfig
+from zen_fast.kernels.tiles import finish_tile, tile_of_program
+
+FLOAT8 = torch.float8_e4m3fn
+CAPABILITY = (8, 9)
+"""The first GPUs whose matrix units take it."""
+
+FLOAT8_CONFIGS = (
+    LinearConfig(128, 128, 128, num_warps=8, num_stages=3),
+    LinearConfig(64, 128, 128, num_warps=4, num_stages=3),
+    LinearConfig(16, 64, 128, num_warps=4, num_stages=3),
+)
+"""For ever fewer rows."""
+
+_MAX_FLOAT8 = tl.constexpr(448.0)
+_SMALLEST = tl.constexpr(1e-30)
+_SMALLEST_NORMAL = tl.constexpr(2.0**-6)
+# Added and taken away again, it leaves the nearest multiple of 2**-9, the format's smallest value.
+_ROUNDER = tl.constexpr(24576.0)
+
+
+@dataclass(frozen=True)
+class Float8Matrix:
+    """A matrix ≈ scales[:, None] * values."""
+
+    values: Tensor
+    """(rows, width) e4m3, contiguous"""
+    scales: Tensor
+    """(rows,) fp32"""
+
+
+def float8_weight(weight: Tensor) -> Float8Matrix:
+    """An (out, in) weight in 8 bits, a scale for each output channel."""
+    largest = weight.float().abs().amax(dim=1)
+    scales = largest.clamp_min(_SMALLEST.value) / _MAX_FLOAT8.value
+    return Float8Matrix((weight.float() / scales[:, None]).to(FLOAT8), scales)
+
+
+def float8_rows(x: Tensor) -> Float8Matrix:
+    """Each row of x (rows, width) in 8 bits, any row stride."""
+    rows, width = x.shape
+    values = torch.empty(rows, width, dtype=FLOAT8, device=x.device)
+    steps = torch.empty(rows, dtype=torch.float32, device=x.device)
+    float8_rows_kernel[(rows,)](
+        x, values, steps, width, x.stride(0), BLOCK=triton.next_power_of_2(width)
+    )
+    return Float8Matrix(values, steps)
+
+
+@triton.jit
+def round_to_float8(x):
+    """The e4m3 value next to x, ties to even, in fp32.
+
+    The conversion has nothing left to round then: Triton's interpreter would not carry a mantissa
+    that rounds up into the exponent.
+    """
+    bits = x.to(tl.int32, bitcast=True)
+    to_even = (bits >> 20) & 1
+    rounded = ((bits + 0x7FFFF + to_even) & -0x100000).to(tl.float32, bitcast=True)
+    return tl.where(tl.abs(x) < _SMALLEST_NORMAL, (x + _ROUNDER) - _ROUNDER, rounded)
+
+
+@triton.jit
+def float8_row(x):
+    """(e4m3 values in fp32, step) of one row in fp32, zeros where the row has ended."""
+    largest = tl.maximum(tl.max(tl.abs(x), 0), _SMALLEST)
+    scaled = x * (_MAX_FLOAT8 / largest)
+    # The product may round beyond the largest value, which the conversion would make a NaN.
+    scaled = round_to_float8(tl.minimum(tl.maximum(scaled, -_MAX_FLOAT8), _MAX_FLOAT8))
+    # The clamp hides a value that is not finite; a step that is not finite, either, tells of it.
+    poison = tl.sum(x * 0.0, 0)
+    return scaled, largest / _MAX_FLOAT8 + poison
+
+
+@triton.jit
+def float8_rows_kernel(x, values, steps, width, x_stride, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    column_ok = column < width
+    value = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
+    value, step = float8_row(value)
+    tl.store(values + row * width + column, value.to(values.dtype.element_ty), mask=column_ok)
+    tl.store(steps + row, step)
+
+
+def choose_config(num_rows: int) -> LinearConfig:
+    """The largest tiles that the rows fill."""
+    return next((each for each in FLOAT8_CONFIGS if num_rows >= each.block_m), FLOAT8_CONFIGS[-1])
+
+
+def float8_linear(
+    x: Float8Matrix,
+    weight: Float8Matrix,
+    dtype: torch.dtype,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    config: LinearConfig | None = None,
+) -> Tensor:
+    """activation(x weightᵀ + bias) + residual: (rows, out) of `dtype`, residual of the same.
+
+    Sums in fp32; bias is (out,) fp32.
+    """
+    rows, depth = x.values.shape
+    columns = len(weight.values)
+    out = torch.empty(rows, columns, dtype=dtype, device=x.values.device)
+    config = config or choose_config(rows)
+    programs = triton.cdiv(rows, config.block_m) * triton.cdiv(columns, config.block_n)
+    float8_linear_kernel[(programs,)](
+        x.values,
+        x.scales,
+        weight.values,
+        weight.scales,
+        bias,
+        residual,
+        out,
+        rows,
+        columns,
+        depth,
+        0 if residual is None else residual.stride(0),
+        HAS_BIAS=bias is not None,
+        HAS_RESIDUAL=residual is not None,
+        ACTIVATION=activation or "none",
+        EVEN_K=depth % config.block_k == 0,
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_K=config.block_k,
+        num_warps=config.num_warps,
+        num_stages=config.num_stages,
+    )
+    return out
+
+
+@triton.jit
+def float8_linear_kernel(
+    x,
+    steps,
+    weight,
+    scales,
+    bias,
+    residual,
+    out,
+    rows,
+    columns,
+    depth,
+    residual_stride,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    tile_m, tile_n = tile_of_program(rows, columns, BLOCK_M, BLOCK_N)
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    k = tl.arange(0, BLOCK_K)
+    row_ok, column_ok = row < rows, column < columns
+    x_tile = x + tl.minimum(row, rows - 1).to(tl.int64)[:, None] * depth + k[None, :]
+    weight_tile = weight + tl.minimum(column, columns - 1)[None, :] * depth + k[:, None]
+
+    total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for start in range(0, depth, BLOCK_K):
+        if EVEN_K:
+            a = tl.load(x_tile)
+            b = tl.load(weight_tile)
+        else:
+            a = tl.load(x_tile, mask=k[None, :] < depth - start, other=0.0)
+            b = tl.load(weight_tile, mask=k[:, None] < depth - start, other=0.0)
+        # Hopper's fp8 units sum in 22 bits: their sums of a block go into fp32 ones.
+        total = tl.dot(a, b, total, max_num_imprecise_acc=BLOCK_K)
+        x_tile += BLOCK_K
+        weight_tile += BLOCK_K
+
+    scale = tl.load(steps + row, mask=row_ok, other=0.0)[:, None]
+    scale *= tl.load(scales + column, mask=column_ok, other=0.0)[None, :]
+    finish_tile(
+        total * scale,
+        row,
+        column,
+        rows,
+        columns,
+        bias,
+        residual,
+        out,
+        residual_stride,
+        HAS_BIAS,
+        HAS_RESIDUAL,
+        ACTIVATION,
+    )

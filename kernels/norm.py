@@ -1,0 +1,122 @@
+"""LayerNorm and RMSNorm, which can also emit the 8-bit rows that the next product reads."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from zen_fast.kernels.float8 import FLOAT8, Float8Matrix, float8_row
+from zen_fast.kernels.quantized import QuantizedRows, quantize_row
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """LayerNorm of each row of x (rows, width), any row stride; weight and bias (width,) fp32."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    _launch(x, weight, bias, eps, out)
+    return out
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467); see `layer_norm`."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    _launch(x, weight, None, eps, out, centred=False)
+    return out
+
+
+def layer_norm_quantized(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+) -> tuple[Tensor, QuantizedRows]:
+    """`layer_norm`, and `quantize_rows` of its result: the same bits in one launch."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    values = torch.empty(x.shape, dtype=torch.int8, device=x.device)
+    steps, zeros = torch.empty(2, len(x), dtype=torch.float32, device=x.device)
+    _launch(x, weight, bias, eps, out, "int8", values, steps, zeros)
+    return out, QuantizedRows(values, steps, zeros)
+
+
+def layer_norm_float8(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Float8Matrix]:
+    """`layer_norm`, and `float8_rows` of its result: the same bits in one launch."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    values = torch.empty(x.shape, dtype=FLOAT8, device=x.device)
+    steps = torch.empty(len(x), dtype=torch.float32, device=x.device)
+    _launch(x, weight, bias, eps, out, "float8", values, steps)
+    return out, Float8Matrix(values, steps)
+
+
+def _launch(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    eps: float,
+    out: Tensor,
+    emit: str = "none",
+    values: Tensor | None = None,
+    steps: Tensor | None = None,
+    zeros: Tensor | None = None,
+    centred: bool = True,
+) -> None:
+    rows, width = x.shape
+    norm_kernel[(rows,)](
+        x,
+        weight,
+        bias,
+        out,
+        values,
+        steps,
+        zeros,
+        width,
+        x.stride(0),
+        eps,
+        CENTRED=centred,
+        HAS_BIAS=bias is not None,
+        EMIT=emit,
+        BLOCK=triton.next_power_of_2(width),
+    )
+
+
+@triton.jit
+def norm_kernel(
+    x,
+    weight,
+    bias,
+    out,
+    values_8,
+    steps,
+    zeros,
+    width,
+    x_stride,
+    eps,
+    CENTRED: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    EMIT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    column_ok = column < width
+    values = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
+    if CENTRED:
+        # Two passes, mean first: the one-pass variance cancels where |mean| >> deviation.
+        values = tl.where(column_ok, values - tl.sum(values, 0) / width, 0.0)
+    variance = tl.sum(values * values, 0) / width
+    normed = values * tl.rsqrt(variance + eps) * tl.load(weight + column, mask=column_ok, other=0.0)
+    if HAS_BIAS:
+        normed += tl.load(bias + column, mask=column_ok, other=0.0)
+    rounded = normed.to(out.dtype.element_ty)
+    place = row * width + column
+    tl.store(out + place, rounded, mask=column_ok)
+    if EMIT == "int8":
+        value, step, zero = quantize_row(rounded.to(tl.float32))
+        tl.store(values_8 + place, value, mask=column_ok)
+        tl.store(steps + row, step)
+        tl.store(zeros + row, zero)
+    elif EMIT == "float8":
+        value, step = float8_row(rounded.to(tl.float32))
+        tl.store(values_8 + place, value.to(values_8.dtype.element_ty), mask=column_ok)
+        tl.store(steps + row, step)
+    else:
+        tl.static_assert(EMIT == "none")

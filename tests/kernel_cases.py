@@ -1,0 +1,303 @@
+"""Every Triton kernel with the types and constants of its launches, to compile without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from zen_fast.kernels.attention import QUERY_BLOCK, attention_kernel, choose_config
+from zen_fast.kernels.float8 import (
+    CAPABILITY,
+    FLOAT8_CONFIGS,
+    float8_linear_kernel,
+    float8_rows_kernel,
+)
+from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS, LinearConfig, linear_kernel
+from zen_fast.kernels.norm import norm_kernel
+from zen_fast.kernels.quantized import (
+    CONFIGS,
+    quantize_rows_kernel,
+    quantized_linear_kernel,
+)
+from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, rotary_kernel
+from zen_fast.kernels.sequences import neighbours_kernel, pool_kernel
+
+_HALF, _SINGLE = "fp16", "fp32"
+_DTYPES = {_HALF: torch.float16, _SINGLE: torch.float32}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel with the types of its arguments, None for one that is not given."""
+
+    name: str
+    kernel: Any
+    types: dict[str, str | None]
+    constants: dict[str, Any]
+    options: dict[str, int] = field(default_factory=dict)
+    tensor_rows: int = 0
+    """Rows of its products on tensor cores, 0 where it has none; wgmma takes 64 at least."""
+
+
+def cases(capability: int) -> Iterator[Case]:
+    """Every kernel of that GPU, with every configuration that a launch may choose."""
+    for kind, configs in ((_HALF, HALF_CONFIGS), (_SINGLE, FP32_CONFIGS)):
+        for config in configs:
+            yield _linear_case(kind, config)
+    for config in CONFIGS:
+        yield _quantized_linear_case(config)
+    if _has_float8(capability):
+        for config in FLOAT8_CONFIGS:
+            yield _float8_linear_case(config)
+        yield _float8_rows_case()
+    for kind in (_HALF, _SINGLE):
+        for head_dim in (32, 64, 128):
+            yield _attention_case(f"attention {kind} {head_dim}", kind, head_dim)
+        yield _attention_case(f"attention {kind} window", kind, 64, WINDOW=64)
+        yield _attention_case(f"attention {kind} first rows", kind, 64, FIRST_ROWS_ONLY=True)
+        yield _attention_case(
+            f"attention {kind} relative", kind, 64, HAS_BY_QUERY=True, HAS_BY_KEY=True
+        )
+        for head_dim in (64, 128):
+            yield _attention_case(
+                f"attention {kind} {head_dim} causal", kind, head_dim, CAUSAL=True, GROUP=4
+            )
+            yield _attention_case(
+                f"attention {kind} {head_dim} causal, prefix",
+                kind,
+                head_dim,
+                CAUSAL=True,
+                GROUP=4,
+                HAS_PREFIX=True,
+            )
+    yield from _rowwise_cases()
+    yield from _norm_cases(capability)
+
+
+def _linear_case(kind: str, config: LinearConfig) -> Case:
+    pointer = f"*{kind}"
+    types: dict[str, str | None] = {
+        "x": pointer,
+        "weight": pointer,
+        "bias": "*fp32",
+        "residual": pointer,
+        "out": pointer,
+        **dict.fromkeys(("rows", "columns", "depth", "x_stride", "residual_stride"), "i32"),
+    }
+    return Case(
+        f"linear {kind} {config.block_m}x{config.block_n}x{config.block_k}",
+        linear_kernel,
+        types,
+        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
+        _options(config),
+        tensor_rows=config.block_m if kind == _HALF else 0,
+    )
+
+
+def _quantized_linear_case(config: LinearConfig) -> Case:
+    types: dict[str, str | None] = {
+        "x": "*i8",
+        "steps": "*fp32",
+        "zeros": "*fp32",
+        "weight": "*i8",
+        "scales": "*fp32",
+        "sums": "*i32",
+        "bias": "*fp32",
+        "residual": "*fp16",
+        "out": "*fp16",
+        **dict.fromkeys(("rows", "columns", "depth", "residual_stride"), "i32"),
+    }
+    return Case(
+        f"quantized_linear {config.block_m}x{config.block_n}x{config.block_k}",
+        quantized_linear_kernel,
+        types,
+        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
+        _options(config),
+        tensor_rows=config.block_m,
+    )
+
+
+def _float8_linear_case(config: LinearConfig) -> Case:
+    types: dict[str, str | None] = {
+        **dict.fromkeys(("x", "weight"), "*fp8e4nv"),
+        **dict.fromkeys(("steps", "scales", "bias"), "*fp32"),
+        **dict.fromkeys(("residual", "out"), "*fp16"),
+        **dict.fromkeys(("rows", "columns", "depth", "residual_stride"), "i32"),
+    }
+    return Case(
+        f"float8_linear {config.block_m}x{config.block_n}x{config.block_k}",
+        float8_linear_kernel,
+        types,
+        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
+        _options(config),
+        tensor_rows=config.block_m,
+    )
+
+
+def _float8_rows_case() -> Case:
+    types: dict[str, str | None] = {"x": "*fp16", "values": "*fp8e4nv", "steps": "*fp32"}
+    types |= {"width": "i32", "x_stride": "i32"}
+    return Case("float8_rows", float8_rows_kernel, types, {"BLOCK": 4096})
+
+
+def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case:
+    relative = changes.get("HAS_BY_QUERY", False)
+    has_prefix = changes.get("HAS_PREFIX", False)
+    config = choose_config(_DTYPES[kind], head_dim, relative, has_prefix)
+    constants = {
+        "NUM_HEADS": 12,
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": head_dim,
+        "WINDOW": -1,
+        "FIRST_ROWS_ONLY": False,
+        "HAS_BY_QUERY": False,
+        "HAS_BY_KEY": False,
+        "CAUSAL": False,
+        "GROUP": 1,
+        "HAS_PREFIX": False,
+        "PARTS": 1 if changes.get("FIRST_ROWS_ONLY") else QUERY_BLOCK // config.rows,
+        "BLOCK_M": 16 if changes.get("FIRST_ROWS_ONLY") else config.rows,
+        "BLOCK_N": config.keys,
+        **changes,
+    }
+    types: dict[str, str | None] = {
+        **dict.fromkeys(("query", "key", "value", "out"), f"*{kind}"),
+        "cu_seqlens": "*i32",
+        "query_blocks": "*i32",
+        "by_query": f"*{kind}" if relative else None,
+        "by_key": f"*{kind}" if relative else None,
+        "bucket_of_distance": "*i32" if relative else None,
+        "scale": "fp32",
+        **dict.fromkeys(("query_stride", "key_stride", "value_stride", "out_stride"), "i32"),
+        "num_buckets": "i32",
+        "prefix_stride": "i32",
+    }
+    if has_prefix:
+        types |= dict.fromkeys(("prefix_key", "prefix_value"), f"*{kind}")
+        types |= dict.fromkeys(("prefix_cu_seqlens", "prefix_of_sequence"), "*i32")
+    return Case(
+        name,
+        attention_kernel,
+        types,
+        constants,
+        {"num_warps": config.num_warps, "num_stages": 2},
+        tensor_rows=constants["BLOCK_M"] if kind == _HALF else 0,
+    )
+
+
+def _rowwise_cases() -> Iterator[Case]:
+    half, width = "*fp16", {"width": "i32"}
+    ids = {f"ids_{index}": "*i32" for index in range(3)}
+    tables = {f"rows_{index}": half for index in range(3)}
+    yield Case(
+        "embed",
+        embed_kernel,
+        {**tables, **ids, "out": half, **width},
+        {"NUM_TABLES": 3, "BLOCK": 1024},
+    )
+    yield Case(
+        "gate",
+        gate_kernel,
+        {"x": half, "out": half, **width, "x_stride": "i32"},
+        {"ACTIVATION": "gelu", "ACTIVATE_FIRST": True, "BLOCK": 1024},
+    )
+    yield Case(
+        "rotary",
+        rotary_kernel,
+        {
+            "x": half,
+            "positions": "*i32",
+            "cosines": "*fp32",
+            "sines": "*fp32",
+            "out": half,
+            "num_heads": "i32",
+            "half": "i32",
+            "x_stride": "i32",
+        },
+        {"BLOCK_HEADS": 16, "BLOCK_HALF": 32},
+    )
+    for mean in (True, False):
+        yield Case(
+            f"pool {'mean' if mean else 'first'}",
+            pool_kernel,
+            {
+                "x": half,
+                "cu_seqlens": "*i32",
+                "out": half,
+                "rows": "i32",
+                **width,
+                "x_stride": "i32",
+            },
+            {"MEAN": mean, "BLOCK": 256},
+        )
+    yield Case(
+        "neighbours",
+        neighbours_kernel,
+        {
+            "x": half,
+            "sequence_of_row": "*i32",
+            "out": half,
+            "rows": "i32",
+            **width,
+            "x_stride": "i32",
+        },
+        {"COUNT": 3, "BLOCK": 1024},
+    )
+    yield Case(
+        "quantize_rows",
+        quantize_rows_kernel,
+        {
+            "x": half,
+            "input_scales": "*fp32",
+            "values": "*i8",
+            "steps": "*fp32",
+            "zeros": "*fp32",
+            **width,
+            "x_stride": "i32",
+        },
+        {"HAS_INPUT_SCALES": True, "BLOCK": 4096},
+    )
+
+
+def _norm_cases(capability: int) -> Iterator[Case]:
+    for name, centred, emitted in (
+        ("layer_norm", True, None),
+        ("rms_norm", False, None),
+        ("layer_norm_quantized", True, ("int8", "*i8")),
+        ("layer_norm_float8", True, ("float8", "*fp8e4nv")),
+    ):
+        if name == "layer_norm_float8" and not _has_float8(capability):
+            continue
+        emit, values = emitted or ("none", None)
+        types: dict[str, str | None] = {
+            **dict.fromkeys(("x", "out"), "*fp16"),
+            "weight": "*fp32",
+            "bias": "*fp32" if centred else None,
+            "values_8": values,
+            "steps": None if values is None else "*fp32",
+            "zeros": "*fp32" if emit == "int8" else None,
+            **dict.fromkeys(("width", "x_stride"), "i32"),
+            "eps": "fp32",
+        }
+        constants = {"CENTRED": centred, "HAS_BIAS": centred, "EMIT": emit, "BLOCK": 1024}
+        yield Case(name, norm_kernel, types, constants)
+
+
+def _has_float8(capability: int) -> bool:
+    return (capability // 10, capability % 10) >= CAPABILITY
+
+
+def _blocks(config: LinearConfig) -> dict[str, Any]:
+    return {
+        "EVEN_K": True,
+        "BLOCK_M": config.block_m,
+        "BLOCK_N": config.block_n,
+        "BLOCK_K": config.block_k,
+    }
+
+
+def _options(config: LinearConfig) -> dict[str, int]:
+    return {"num_warps": config.num_warps, "num_stages": config.num_stages}
