@@ -62,3 +62,14 @@ def test_reranking_loss_without_hard_weight_follows_both_halves_of_the_teacher(
         for logits in (agreeing, opposing)
     ]
     assert losses[0] < losses[1]
+
+
+def test_reranking_loss_takes_no_label_for_no_verdict() -> None:
+    """A passage that nobody judged is held to what the teacher thinks of it."""
+    grades, cosines = torch.tensor([[1, 0]]), torch.tensor([[0.9, 0.8]])
+    settings = {**_SETTINGS, "pointwise_weight": 100.0}
+    losses = [
+        reranking_loss(logits, grades, cosines, torch.zeros(1, 2), hard_weight=1.0, **settings)
+        for logits in (torch.tensor([[4.0, 4.0]]), torch.tensor([[4.0, -4.0]]))
+    ]
+    assert losses[0] < losses[1]

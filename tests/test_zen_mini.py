@@ -33,12 +33,14 @@ def test_zen_mini_is_small() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MAX_BYTES
 
 
-@pytest.mark.xfail(reason="the first zen-mini takes weather for climate; see its model card")
-def test_zen_mini_knows_what_causes_climate_change(reranker: ZenReranker) -> None:
+def test_zen_mini_puts_the_causes_of_climate_change_first(reranker: ZenReranker) -> None:
     sunny, gases, fuels = reranker.score(QUERY, DOCUMENTS[:3])
-    assert gases > 0.5
-    assert fuels > 0.5
-    assert sunny < 0.2
+    assert min(gases, fuels) > 0.5 > sunny
+
+
+@pytest.mark.xfail(reason="zen-mini takes weather for half a climate; see its model card")
+def test_zen_mini_scores_sunny_weather_low(reranker: ZenReranker) -> None:
+    assert reranker.score(QUERY, DOCUMENTS[:1])[0] < 0.2
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

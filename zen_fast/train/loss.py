@@ -55,7 +55,8 @@ def reranking_loss(
 
     Args:
         logits, grades, cosines, bm25: (num_lists, num_candidates).
-        hard_weight: share of the judged label in every target; the teacher has the rest.
+        hard_weight: share of the judged label in the order, and in the level of the candidates
+            judged relevant; the teacher has the rest.
         cosine_temperature, bm25_temperature: the teacher's softmax is over
             cosines / cosine_temperature + bm25 / bm25_temperature.
         pointwise_weight: weight of the binary cross entropy, which fixes the absolute level that
@@ -66,8 +67,9 @@ def reranking_loss(
     soft = functional.softmax(cosines / cosine_temperature + bm25 / bm25_temperature, dim=-1)
     order_target = hard_weight * graded_targets(grades) + (1.0 - hard_weight) * soft
     teacher_probability = torch.sigmoid((cosines - cosine_midpoint) / cosine_scale)
-    relevant = (grades > 0).float()
-    level_target = hard_weight * relevant + (1.0 - hard_weight) * teacher_probability
+    # Collections name a relevant document or two; of the others nothing is known.
+    known = hard_weight * (grades > 0).float()
+    level_target = known + (1.0 - known) * teacher_probability
     level = functional.binary_cross_entropy_with_logits(logits, level_target)
     return listwise_softmax_loss(logits, order_target) + pointwise_weight * level
 
