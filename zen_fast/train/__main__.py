@@ -16,8 +16,10 @@ _DESCRIPTION = """\
 Train a small cross-encoder reranker; a CPU is enough, a GPU much faster.
 
 Stages, each left in the work folder, so that the same command continues an interrupted run:
-  1. prepare   trim the vocabulary, cut the student out of the base model, mine candidates, let
-               BM25 and the base model (as a bi-encoder) rate every one
+  1. prepare   mine candidates, let BM25 and the base model (as a bi-encoder) rate every one; make
+               the student: some layers of the base model, distilled to embed query and document
+               side by side, then given a layer that multiplies the two and a head that marks
+               repeated words, so that it ranks before it is trained
   2. train     listwise softmax over each query's candidates, AdamW, warm-up, constant, decay
   3. export    write a Hugging Face folder in fp16
 """

@@ -37,7 +37,7 @@ class TokenSample:
 
     def segment_means(self) -> Tensor:
         """(num_segments, hidden) means of the states."""
-        segments = torch.split(self.states, self.lengths)  # type: ignore[no-untyped-call]
+        segments = torch.split(self.states, list(self.lengths))
         return torch.stack([segment.mean(dim=0) for segment in segments])
 
 
