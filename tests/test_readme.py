@@ -177,6 +177,22 @@ def test_readme_gpu_estimates_are_those_of_the_committed_table() -> None:
     assert written == [expected[model] for model in ("minilm-l6", "base", "large")]
 
 
+def test_readme_zen_mini_quality_is_that_of_the_committed_results() -> None:
+    section = README.split("\n## zen-mini, and training your own\n")[1].split("\n## ")[0]
+    files = set(re.findall(r"\((benchmarks/results/zen-mini-quality-\w+\.json)\)", section))
+    measured = {
+        (each["collection"], each["num_queries"]): each
+        for path in files
+        for each in json.loads((ROOT / path).read_text())["collections"]
+    }
+    rows = re.findall(r"^\| (\w+)[^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", section, re.MULTILINE)
+    assert len(rows) == len(measured) > 0
+    for name, num_queries, bm25, reranked in rows:
+        result = measured[name, int(num_queries)]
+        assert float(bm25) == round(result["first_stage"], 1)
+        assert float(reranked) == round(result["columns"][0]["ndcg_at_10"], 1)
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
