@@ -98,5 +98,5 @@ def embedding_loss(means: Tensor, embeddings: Tensor, reserved: Sequence[int]) -
         embeddings: (num_segments, hidden) the teacher's.
         reserved: coordinates that mean something else in the student and are left out.
     """
-    compared = means.index_fill(1, torch.tensor(reserved, dtype=torch.long), 0.0)
+    compared = means.index_fill(1, torch.tensor(reserved, device=means.device), 0.0)
     return 1.0 - functional.cosine_similarity(compared, embeddings, dim=1).mean()

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -115,8 +114,8 @@ def _write_student(
     torch.manual_seed(recipe.seed)
     lists = read_lists(work / "train.jsonl")
     embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
-    encoder: Any = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
-    student, reserved = make_student(encoder.to(device), tokenizer, lists, embeddings, recipe)
+    encoder = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
+    student, reserved = make_student(encoder, tokenizer, lists, embeddings, recipe, device)
     student.save_pretrained(work / "start")
     tokenizer.save(str(work / "start" / "tokenizer.json"))
     (work / "start" / "reserved.json").write_text(json.dumps(reserved.all), encoding="utf-8")

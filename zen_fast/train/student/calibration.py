@@ -53,9 +53,7 @@ def _read_features(
     pairs: PairEncoder,
 ) -> Tensor:
     """(num_candidates, 2) cosine and words."""
-    sample = read_sample(student.bert, pairs.encode(item.query, item.documents))
-    first = torch.tensor([0, *sample.lengths]).cumsum(0)[:-1:2]
-    states = sample.states[first]
+    states = read_sample(student.bert, pairs.encode(item.query, item.documents)).first_states()
     return torch.stack([states[:, features.cosine].mean(dim=1), states[:, features.words]], dim=1)
 
 

@@ -33,6 +33,7 @@ def make_student(
     lists: Sequence[CandidateList],
     embeddings: Embeddings,
     recipe: Recipe,
+    device: str,
 ) -> tuple[BertForSequenceClassification, Reserved]:
     """Go through the steps that the package's page names.
 
@@ -40,6 +41,7 @@ def make_student(
         encoder: cut from the base model; changed in place.
         lists: the training lists.
         embeddings: (num_texts, hidden) the base model's, of `texts_of(lists)`.
+        device: where to distill; all else is quick and done on the CPU.
     """
     rows = {text: row for row, text in enumerate(texts_of(lists))}
     queries = list(dict.fromkeys(item.query for item in lists))
@@ -53,6 +55,7 @@ def make_student(
         ],
     )
     query_rows, document_rows = ([rows[text] for text in texts] for texts in (queries, documents))
+    encoder.to(device)  # type: ignore[arg-type]
     distill(
         encoder,
         reserved,

@@ -40,6 +40,10 @@ class TokenSample:
         segments = torch.split(self.states, list(self.lengths))
         return torch.stack([segment.mean(dim=0) for segment in segments])
 
+    def first_states(self) -> Tensor:
+        """(num_pairs, hidden) states of each pair's first token, [CLS]."""
+        return self.states[torch.tensor([0, *self.lengths]).cumsum(0)[:-1:2]]
+
 
 @torch.no_grad()
 def read_sample(encoder: BertModel, pairs: Sequence[Pair]) -> TokenSample:
