@@ -14,7 +14,7 @@ import pytest
 from zen_fast.score_cache import FaultTolerantStore, ScoreStore, open_score_store
 
 diskcache = pytest.importorskip("diskcache", reason="needs the extra: pip install zen-fast[cache]")
-from zen_fast.score_cache.disk_store import ERRORS, DiskStore  # noqa: E402
+from zen_fast.score_cache.disk_store import BUSY_TIMEOUT_S, ERRORS, DiskStore  # noqa: E402
 
 VALUE = bytes(range(12))
 
@@ -133,6 +133,19 @@ def test_folder_that_cannot_be_made_costs_hits_and_one_warning(
     assert store.get([key]) == [None]
     (record,) = caplog.records
     assert "name another folder" in record.getMessage()
+
+
+def test_folder_that_others_write_to_is_not_waited_for_but_read(tmp_path: Path) -> None:
+    store, other = open_folder(tmp_path), diskcache.Cache(str(tmp_path))
+    first, second = keys_of(2)
+    store.put([(first, VALUE)])
+    with other.transact():
+        start = time.perf_counter()
+        for _ in range(20):
+            store.put([(second, VALUE)])
+        assert time.perf_counter() - start < 10 * BUSY_TIMEOUT_S
+        assert store.get([first, second]) == [VALUE, None]
+    assert store.statistics().failures == 1
 
 
 FULL_DISK = """

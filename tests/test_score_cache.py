@@ -90,6 +90,10 @@ def test_value_with_any_byte_changed_or_missing_is_none(span: tuple[int, int] | 
     assert from_bytes(value + b"\0") is None
 
 
+def test_values_of_one_model_are_equally_long() -> None:
+    assert len(to_bytes(score(0.5))) == len(to_bytes(score(2.0, span=(3, 9))))
+
+
 class DamagedStore:
     """A user's own store, all of whose values are damaged."""
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 VERSION = 1
 """First byte of every value; another layout must get another number."""
 
-_HEADER = struct.Struct("<BBH")  # version, 1 with a span, number of labels
-_SPAN = struct.Struct("<II")
+_HEADER = struct.Struct("<BHII")  # version, number of labels, span
+_NO_SPAN = (0xFFFFFFFF, 0xFFFFFFFF)
 _CHECKSUM = struct.Struct("<I")
 _FP32 = np.dtype("<f4")
 
@@ -29,11 +29,9 @@ class CachedScore:
 
 
 def to_bytes(score: CachedScore) -> bytes:
-    """Header, logits, span, CRC-32 of all these; little endian."""
-    content = _HEADER.pack(VERSION, score.span is not None, len(score.logits))
+    """Header, logits, and CRC-32 of both, little endian: equally long for all scores of a model."""
+    content = _HEADER.pack(VERSION, len(score.logits), *(score.span or _NO_SPAN))
     content += score.logits.astype(_FP32, copy=False).tobytes()
-    if score.span is not None:
-        content += _SPAN.pack(*score.span)
     return content + _CHECKSUM.pack(zlib.crc32(content))
 
 
@@ -41,12 +39,11 @@ def from_bytes(value: bytes) -> CachedScore | None:
     """The score that `to_bytes` wrote; None for any other bytes. Its logits are read-only."""
     if len(value) < _HEADER.size:
         return None
-    version, has_span, num_labels = _HEADER.unpack_from(value)
-    span_at = _HEADER.size + 4 * num_labels
-    checksum_at = span_at + _SPAN.size * has_span
+    version, num_labels, start, stop = _HEADER.unpack_from(value)
+    checksum_at = _HEADER.size + _FP32.itemsize * num_labels
     if version != VERSION or len(value) != checksum_at + _CHECKSUM.size:
         return None
     if zlib.crc32(value[:checksum_at]) != _CHECKSUM.unpack_from(value, checksum_at)[0]:
         return None
     logits = np.frombuffer(value, _FP32, num_labels, _HEADER.size)
-    return CachedScore(logits, _SPAN.unpack_from(value, span_at) if has_span else None)
+    return CachedScore(logits, None if (start, stop) == _NO_SPAN else (start, stop))

@@ -17,11 +17,11 @@ except ImportError as error:
         f"a score cache on disk needs {error.name}: pip install zen-fast[cache]"
     ) from error
 
-ERRORS = (sqlite3.Error, diskcache.Timeout, OSError)
-"""By which diskcache says that a folder is corrupt, busy, full or out of reach."""
+ERRORS = (sqlite3.Error, OSError)
+"""By which a folder is said to be corrupt, busy, full or out of reach."""
 
-BUSY_TIMEOUT_S = 1.0
-"""Longest wait for another process that is writing."""
+BUSY_TIMEOUT_S = 0.25
+"""Longest wait for others that write: a call to the reranker waits with it."""
 
 CULL_LIMIT = 2
 """Entries that leave at each new one while the folder is full. One would only hold the size; more
@@ -70,11 +70,14 @@ class DiskStore:
         """Keep (key, value) pairs, all in one transaction.
 
         Raises:
-            diskcache.Timeout: another process has been writing for too long.
+            TimeoutError: others have been writing all the while.
         """
-        with self._cache.transact():
-            for key, value in items:
-                self._cache.set(key, value, expire=self._ttl_s)
+        try:
+            with self._cache.transact():
+                for key, value in items:
+                    self._cache.set(key, value, expire=self._ttl_s)
+        except diskcache.Timeout:
+            raise TimeoutError(f"others were writing for {BUSY_TIMEOUT_S:g} s") from None
 
     def statistics(self) -> StoreStatistics:
         """Size at this moment; evictions are not counted."""

@@ -64,7 +64,7 @@ def _open_disk(folder: Path, capacity_bytes: int, ttl_s: float | None) -> ScoreS
         name=f"{_DISK}{folder}",
         errors=ERRORS,
         remedy="If the folder is corrupt, delete it; if the disk is full, make room or name "
-        "another folder.",
+        "another folder; for more processes than a folder can serve there is Redis.",
     )
 
 
