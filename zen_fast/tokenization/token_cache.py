@@ -23,6 +23,9 @@ class TokenizedText:
     """(num_kept,) int32"""
     num_tokens: int
     """Tokens of the whole text: truncation depends on it."""
+    token_starts: Int32Array | None = None
+    """(num_kept,) int32, first character of each token; only where windows are cut, which keeps
+    the whole text."""
 
 
 @dataclass(frozen=True)
@@ -103,4 +106,5 @@ class TokenCache:
 
 
 def _size_bytes(text: str, entry: TokenizedText) -> int:
-    return sys.getsizeof(text) + entry.token_ids.nbytes + ENTRY_OVERHEAD_BYTES
+    starts_bytes = 0 if entry.token_starts is None else sys.getsizeof(entry.token_starts)
+    return sys.getsizeof(text) + entry.token_ids.nbytes + starts_bytes + ENTRY_OVERHEAD_BYTES
