@@ -228,7 +228,7 @@ def test_encode_pairs_in_small_groups_equals_one_group(
     own = load(folders["roberta"]).pair_tokenizer(longest_supported=LONGEST)
     texts = random_texts(4)
     expected = [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])]
-    monkeypatch.setattr("zen_fast.tokenization.pair_tokenizer.GROUP_CHARACTERS", 50)
+    monkeypatch.setattr("zen_fast.tokenization.text_tokenizer.GROUP_CHARACTERS", 50)
     assert [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])] == expected
 
 

@@ -39,7 +39,7 @@ class Engine:
     def __init__(
         self, backend: Backend, tokenizer: PairTokenizer, spec: EncoderSpec, token_budget: int
     ) -> None:
-        max_type = tokenizer.layout.max_token_type
+        max_type = tokenizer.max_token_type
         if spec.num_token_types and max_type >= spec.num_token_types:
             raise UnsupportedModelError(
                 f"the tokenizer gives token type {max_type}, but the model knows only "

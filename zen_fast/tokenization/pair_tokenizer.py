@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from zen_fast.batching import Int32Array, TokenizedPair
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.tokenization.pair_layout import PairLayout, Run, learn_layout
-from zen_fast.tokenization.token_cache import TokenCache, TokenCacheStatistics, TokenizedText
+from zen_fast.tokenization.text_tokenizer import TextTokenizer
+from zen_fast.tokenization.token_cache import TokenCacheStatistics
 from zen_fast.tokenization.truncation import (
-    TRUNCATIONS,
     Truncation,
     TruncationSide,
+    check_truncation,
     truncated_lengths,
 )
-
-GROUP_CHARACTERS = 1 << 20
-"""Characters encoded at once: an encoding holds some 100 bytes per token until its ids are read."""
 
 
 class PairTokenizer:
     """Tokenizes, truncates and assembles pairs exactly as the stock tokenizer would.
 
-    The tokenizer is never changed after construction, so that any number of threads may encode at
-    once. A text that UTF-8 cannot carry is repaired first: surrogate pairs are joined, and lone
-    surrogates become U+FFFD (the stock tokenizer rejects them).
+    Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`.
 
     Args:
         tokenizer: becomes this object's own; its padding and truncation are switched off.
@@ -53,9 +48,7 @@ class PairTokenizer:
         uses_token_types: bool = True,
         cache_bytes: int = 0,
     ) -> None:
-        if truncation not in TRUNCATIONS:
-            accepted = ", ".join(map(repr, TRUNCATIONS))
-            raise InvalidArgumentError(f"truncation={truncation!r}: accepted are {accepted}")
+        check_truncation(truncation)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         layout = learn_layout(tokenizer)
@@ -66,12 +59,16 @@ class PairTokenizer:
                 f"{self._layout.num_special_tokens} special tokens around a pair, so max_length "
                 f"must be at least {self._layout.num_special_tokens + 1}"
             )
-        self._tokenizer = tokenizer
         self._max_length = max_length
         self._room = None if max_length is None else max_length - self._layout.num_special_tokens
         self._truncation: Truncation = truncation
         self._truncation_side: TruncationSide = truncation_side
-        self._cache = TokenCache(cache_bytes)
+        self._texts = TextTokenizer(
+            tokenizer,
+            max_kept=self._room,
+            truncation_side=truncation_side,
+            cache_bytes=cache_bytes,
+        )
 
     @property
     def max_length(self) -> int | None:
@@ -83,17 +80,30 @@ class PairTokenizer:
         """The special tokens around a pair."""
         return self._layout
 
+    @property
+    def max_token_type(self) -> int:
+        """Largest token type id that any token of a pair can have."""
+        return self._layout.max_token_type
+
     def cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
-        return self._cache.statistics()
+        return self._texts.cache_statistics()
 
-    def encode_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> list[TokenizedPair]:
+    def encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> list[TokenizedPair]:
         """Pair up `queries` and `documents` of equal length: one tokenized pair each, in order.
 
         Raises:
-            InvalidArgumentError: truncation is "only_second" and a query leaves no room.
+            InvalidArgumentError: there is an `instruction`, or truncation is "only_second" and a
+                query leaves no room.
         """
-        texts = self._tokenized((*queries, *documents))
+        if instruction is not None:
+            raise InvalidArgumentError(
+                f"instruction={instruction!r}: this model reads a bare query and document, and was "
+                "trained with no instruction; leave it out"
+            )
+        texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         pairs: list[TokenizedPair] = []
         for query, document in zip(queries, documents, strict=True):
@@ -110,57 +120,7 @@ class PairTokenizer:
             pairs.append(self._layout.pair(head, self._cut(document_text.token_ids, num_document)))
         return pairs
 
-    def _tokenized(self, texts: Iterable[str]) -> dict[str, TokenizedText]:
-        distinct = dict.fromkeys(texts)
-        known = self._cache.get(distinct)
-        missing = [text for text in distinct if text not in known]
-        if missing:
-            fresh = dict(zip(missing, self._encode(missing), strict=True))
-            self._cache.put(fresh.items())
-            known.update(fresh)
-        return known
-
-    def _encode(self, texts: list[str]) -> list[TokenizedText]:
-        return [
-            self._kept(encoding.ids)
-            for group in _groups(texts)
-            for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False)
-        ]
-
-    def _kept(self, token_ids: list[int]) -> TokenizedText:
-        num_kept = len(token_ids) if self._room is None else min(len(token_ids), self._room)
-        kept = token_ids[:num_kept]
-        if self._truncation_side == "left":
-            kept = token_ids[len(token_ids) - num_kept :]
-        return TokenizedText(np.array(kept, dtype=np.int32), len(token_ids))
-
     def _cut(self, token_ids: Int32Array, num_kept: int) -> Int32Array:
         if self._truncation_side == "left":
             return token_ids[len(token_ids) - num_kept :]
         return token_ids[:num_kept]
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """`texts` in order, repaired, in groups of bounded length."""
-    group: list[str] = []
-    num_characters = 0
-    for text in texts:
-        if group and num_characters + len(text) > GROUP_CHARACTERS:
-            yield group
-            group, num_characters = [], 0
-        group.append(text if _is_utf8(text) else _repaired(text))
-        num_characters += len(text)
-    if group:
-        yield group
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _repaired(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
