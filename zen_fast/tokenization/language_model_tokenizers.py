@@ -76,30 +76,10 @@ def _rebuild_t5(source: Tokenizer, settings: TokenizerSettings, path: Path) -> T
 
 
 def _saved_pairs(tokenizer: Tokenizer, settings: TokenizerSettings) -> Any:
-    """tokenizer.json's own post-processor, unless the settings say which tokens go around a text.
-
-    Raises:
-        CheckpointError: the settings ask for a token that the tokenizer does not have.
-    """
-    named = ("add_bos_token", "add_eos_token")
-    if tokenizer.post_processor is not None and not any(name in settings.values for name in named):
+    """tokenizer.json's own post-processor; add_bos_token and its like do not apply beside it."""
+    if tokenizer.post_processor is not None:
         return tokenizer.post_processor
-    before, after = (
-        [settings.special(tokenizer, f"{end}_token")]
-        if settings.flag(name, False) and f"{end}_token" in settings.special_tokens
-        else []
-        for end, name in zip(("bos", "eos"), named, strict=True)
-    )
-
-    def around(text: str, token_type: int) -> list[str]:
-        pieces = [*(name for name, _ in before), text, *(name for name, _ in after)]
-        return [f"{piece}:{token_type}" for piece in pieces]
-
-    return processors.TemplateProcessing(
-        single=around("$A", 0),
-        pair=[*around("$A", 0), *around("$B", 1)],
-        special_tokens=list({*before, *after}),
-    )
+    return processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
 
 
 def _t5_pairs(tokenizer: Tokenizer, settings: TokenizerSettings) -> Any:
