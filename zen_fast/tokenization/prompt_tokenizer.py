@@ -204,10 +204,12 @@ class PromptTokenizer:
         pieces = [*self._fixed_texts(empty), filled(self._document, empty)]
         texts = self._texts.encode(pieces)
         needed = len(self._bos) + len(self._eos) + sum(texts[text].num_tokens for text in pieces)
-        if needed >= self._limit or self._counted_limit < 1:
+        least = 1 + max(needed, self._limit - self._counted_limit)
+        if self._limit < least:
             raise InvalidArgumentError(
                 f"max_length={self._max_length} leaves no room for query and document: this "
-                f"model's prompt has {needed} tokens of its own"
+                f"model's prompt has {needed} tokens of its own, so max_length must be at least "
+                f"{least}"
             )
 
 
