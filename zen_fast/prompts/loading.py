@@ -80,19 +80,18 @@ def load_prompt(
     chosen = (
         _given(template) or _stated(folder) or _carried(folder, tokenizer_config, stock, settings)
     )
-    if chosen is None and is_generative(config):
+    if not is_generative(config):
+        return None if chosen is None else Prompt(chosen, None)
+    if chosen is None and published is not None:
+        logger.info("%s gets the prompt of the published model of that name", model)
         chosen = published
     if chosen is None:
-        if not is_generative(config):
-            return None
         raise UnsupportedModelError(
             f"{model} is a language model, and nothing says what prompt it was trained with: it is "
             f"no published reranker by name, and has neither a {TEMPLATE_FILE} nor a chat template "
             f"saved by sentence-transformers' CrossEncoder. Pass template=, one of "
             f"{', '.join(map(repr, TEMPLATES))}, or a PromptTemplate"
         )
-    if not is_generative(config):
-        return Prompt(chosen, None)
     if chosen.positive is None:
         chosen = _with_answer(chosen, settings, published)
     answer = answer_tokens(chosen, stock.tokenizer)
@@ -144,10 +143,7 @@ def _carried(
     if source is None:
         return None
     variables = {**stock.special_tokens, **settings.chat_template_arguments}
-    template = chat_prompt_template(source, variables, settings.has_structured_messages)
-    if settings.default_prompt and template.takes_instruction:
-        template = replace(template, default_instruction=settings.default_prompt)
-    return template
+    return chat_prompt_template(source, variables, settings.has_structured_messages)
 
 
 def _published(folder: Path, config: Json, model: str) -> PromptTemplate | None:
@@ -162,7 +158,6 @@ def _published(folder: Path, config: Json, model: str) -> PromptTemplate | None:
         own_name = path.parent.parent.name if path.parent.name == "snapshots" else path.name
         template = known_template(own_name, str(config.get("model_type")))
         if template is not None:
-            logger.info("%s gets the prompt of the published %s", model, own_name)
             return template
     return None
 

@@ -6,12 +6,27 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 from zen_fast.activation import ACTIVATIONS
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 
 _PLACEHOLDER = re.compile(r"\{(instruction|query|document)\}")
+
+_TYPES: Mapping[str, type | UnionType] = {
+    "parts": list | tuple,
+    "positive": str | int | None,
+    "negative": str | int | None,
+    "default_instruction": str | None,
+    "instruction_format": str,
+    "begins_with_bos": bool,
+    "ends_with_eos": bool,
+    "activation": str,
+    "max_length": int | None,
+    "uncounted_frames": int,
+    "query_share": float | int,
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,12 @@ class PromptTemplate:
     """Share of `max_length` that the query's part may fill before its own end is cut."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.parts, str) or not all(isinstance(part, str) for part in self.parts):
-            raise InvalidTypeError(f"parts={self.parts!r}: pass a tuple of texts")
+        for name, accepted in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, accepted):
+                raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass {accepted}")
+        if not all(isinstance(part, str) for part in self.parts):
+            raise InvalidTypeError(f"parts={self.parts!r}: pass texts")
         object.__setattr__(self, "parts", tuple(self.parts))
         names = [name for part in self.parts for name in _PLACEHOLDER.findall(part)]
         if names.count("document") != 1 or "query" not in names:

@@ -85,6 +85,11 @@ class PairTokenizer:
         """Largest token type id that any token of a pair can have."""
         return self._layout.max_token_type
 
+    @property
+    def takes_instruction(self) -> bool:
+        """Pairs have no place for an instruction."""
+        return False
+
     def cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._texts.cache_statistics()

@@ -117,6 +117,11 @@ class PromptTokenizer:
         """Largest token type id of any token: prompts have none but 0."""
         return 0
 
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the template has a place for an instruction."""
+        return self._template.takes_instruction
+
     def cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._texts.cache_statistics()
