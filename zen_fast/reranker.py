@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
-from zen_fast.checkpoint import load_checkpoint
+from zen_fast.checkpoint import Checkpoint, load_checkpoint
 from zen_fast.documents import (
     Document,
     RankedDocument,
@@ -23,11 +23,11 @@ from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 from zen_fast.placement import MakeBackend, make_backend, split_devices
 from zen_fast.prompts import PromptTemplate
-from zen_fast.prompts.loading import load_prompt
+from zen_fast.prompts.loading import Prompt, load_prompt
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
-from zen_fast.sentence_transformers_settings import read_settings
+from zen_fast.sentence_transformers_settings import SentenceTransformersSettings, read_settings
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import (
     PairTokenizer,
@@ -149,12 +149,8 @@ class ZenReranker(SentenceTransformersInterface):
         )
         encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
         engine = _engine(makers, encoder, tokenizer)
-        if chosen is None and prompt is not None and settings.activation_path is None:
-            chosen = activation_from(prompt.template.activation)
         if chosen is None:
-            chosen = default_activation(
-                str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
-            )
+            chosen = _activation(str(model), checkpoint, settings, prompt)
         return cls(str(model), engine, chosen, settings.prompts, settings.default_prompt)
 
     @property
@@ -348,6 +344,19 @@ def _engine(
         running, token_budget = make(encoder)
         engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
+
+
+def _activation(
+    model: str,
+    checkpoint: Checkpoint,
+    settings: SentenceTransformersSettings,
+    prompt: Prompt | None,
+) -> ScoreActivation:
+    """What the checkpoint asks for, else what the authors of its prompt or its head apply."""
+    if prompt is not None and prompt.answer is not None and settings.activation_path is None:
+        return activation_from(prompt.template.activation)
+    num_labels = checkpoint.spec.head.num_labels
+    return default_activation(model, settings.activation_path, checkpoint.config, num_labels)
 
 
 def _positive(name: str, value: object) -> int:
