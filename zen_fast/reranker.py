@@ -94,7 +94,8 @@ class ZenReranker(SentenceTransformersInterface):
             max_length: longest (query, document) pair in tokens, special tokens included; None for
                 what tokenizer and model allow.
             truncation: which text of a longer pair is cut: "longest_first", or "only_second" to
-                never cut the query.
+                never cut the query. Of a prompt only the document is, and under "longest_first" a
+                query beyond the share that its template grants.
             template: the prompt that a language model reads: a name in
                 `zen_fast.prompts.TEMPLATES`, a text with {query} and {document}, or a
                 PromptTemplate; None for what the checkpoint says.

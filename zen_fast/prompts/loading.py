@@ -60,8 +60,8 @@ def load_prompt(
 
     The first of these that says something is taken: `template`; prompt_template.json; the chat
     template of a CrossEncoder that sentence-transformers saved; the name of a published model. The
-    answer tokens are the template's, else those of the CrossEncoder, else those of the published
-    model.
+    answer tokens are the template's where it was passed or stated, else those of the CrossEncoder,
+    else those of the published model.
 
     Args:
         config: content of config.json.
@@ -92,7 +92,7 @@ def load_prompt(
             f"saved by sentence-transformers' CrossEncoder. Pass template=, one of "
             f"{', '.join(map(repr, TEMPLATES))}, or a PromptTemplate"
         )
-    if chosen.positive is None:
+    if chosen.positive is None or chosen is published:
         chosen = _with_answer(chosen, settings, published)
     answer = answer_tokens(chosen, stock.tokenizer)
     if answer is None:
@@ -150,7 +150,7 @@ def _published(folder: Path, config: Json, model: str) -> PromptTemplate | None:
     """The template of the published model that the checkpoint goes by the name of."""
     quantization = config.get("quantization_config")
     source = quantization.get("source") if isinstance(quantization, Mapping) else None
-    for name in (model, config.get("_name_or_path"), source):
+    for name in (model, str(folder.absolute()), config.get("_name_or_path"), source):
         if not isinstance(name, str):
             continue
         # A download lies in models--owner--name/snapshots/revision.
@@ -167,6 +167,7 @@ def _with_answer(
     settings: SentenceTransformersSettings,
     published: PromptTemplate | None,
 ) -> PromptTemplate:
+    """`template` with the answer that the checkpoint's other files, or its name, stand for."""
     if settings.answer_ids is not None:
         positive, negative = settings.answer_ids
         return replace(template, positive=positive, negative=negative)

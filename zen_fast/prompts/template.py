@@ -69,7 +69,8 @@ class PromptTemplate:
         for name, accepted in _TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, accepted):
-                raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass {accepted}")
+                kind = accepted.__name__ if isinstance(accepted, type) else accepted
+                raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass {kind}")
         if not all(isinstance(part, str) for part in self.parts):
             raise InvalidTypeError(f"parts={self.parts!r}: pass texts")
         object.__setattr__(self, "parts", tuple(self.parts))

@@ -62,7 +62,7 @@ def independent_pieces(part: str, tokenizer: Tokenizer) -> list[str]:
     for special_start, special_stop in _special_tokens(part, added, tokenizer):
         if special_stop <= document_start:
             start = special_stop
-        elif not _may_straddle(part[special_start], added):
+        else:
             stop = special_start
             break
     if not _may_straddle(" ", added):
@@ -96,7 +96,7 @@ def _state(component: Any) -> dict[str, Any] | None:
 def _special_tokens(
     part: str, added: list[AddedToken], tokenizer: Tokenizer
 ) -> list[tuple[int, int]]:
-    """Start and stop of the special tokens that `part` spells, those that stand for themselves."""
+    """Start and stop of those special tokens in `part` that are found there whatever is around."""
     if tokenizer.encode_special_tokens or not added:
         return []
     by_content = {token.content: token for token in added}
@@ -107,6 +107,7 @@ def _special_tokens(
         for match in found
         if (token := by_content[match.group()]).special
         and not (token.lstrip or token.single_word or token.normalized)
+        and not _may_straddle(match.group()[0], added)
     ]
 
 
