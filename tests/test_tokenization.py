@@ -254,8 +254,8 @@ def test_broken_tokenizer_json_raises(tmp_path: Path) -> None:
 
 
 def test_unknown_tokenizer_class_raises(tmp_path: Path) -> None:
-    rewrite_settings(save_bert(tmp_path), tokenizer_class="T5Tokenizer")
-    with pytest.raises(UnsupportedModelError, match=r"T5Tokenizer.*BertTokenizer"):
+    rewrite_settings(save_bert(tmp_path), tokenizer_class="BarthezTokenizer")
+    with pytest.raises(UnsupportedModelError, match=r"BarthezTokenizer.*BertTokenizer"):
         load(tmp_path)
 
 

@@ -95,11 +95,8 @@ class PromptTokenizer:
         self._texts = TextTokenizer(tokenizer, max_kept=max_length, cache_bytes=cache_bytes)
         pieces = [piece for part in template.parts for piece in _pieces(part, tokenizer)]
         index = next(i for i, piece in enumerate(pieces) if "document" in placeholders(piece))
-        self._before, self._document, self._after = (
-            pieces[:index],
-            pieces[index],
-            pieces[index + 1 :],
-        )
+        self._before, self._document = pieces[:index], pieces[index]
+        self._after = pieces[index + 1 :]
         self._check_room()
 
     @property
@@ -156,7 +153,9 @@ class PromptTokenizer:
             for filling in fillings
             if texts[filled(self._document, filling)].num_tokens > around[filling["query"]].room
         ]
-        texts |= self._texts.encode(text for each in too_long for text in self._cut_texts(each))
+        texts |= self._texts.encode(
+            text for each in too_long for text in self._cut_texts(each) if text not in texts
+        )
         return [
             around[filling["query"]].prompt(
                 self._document_ids(around[filling["query"]].room, filling, texts)
