@@ -15,7 +15,7 @@ from zen_fast.batching import PackedBatch, TokenizedPair, pack, schedule
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization import PairTokenizer, PromptTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Engine:
 
     Args:
         backend: the encoder, ready to run.
-        tokenizer: makes pairs of ids for it.
+        tokenizer: makes pairs, or prompts, of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
 
@@ -37,9 +37,13 @@ class Engine:
     """
 
     def __init__(
-        self, backend: Backend, tokenizer: PairTokenizer, spec: EncoderSpec, token_budget: int
+        self,
+        backend: Backend,
+        tokenizer: PairTokenizer | PromptTokenizer,
+        spec: EncoderSpec,
+        token_budget: int,
     ) -> None:
-        max_type = tokenizer.layout.max_token_type
+        max_type = tokenizer.max_token_type
         if spec.num_token_types and max_type >= spec.num_token_types:
             raise UnsupportedModelError(
                 f"the tokenizer gives token type {max_type}, but the model knows only "
@@ -54,11 +58,16 @@ class Engine:
         self._tokenize_seconds = 0.0
 
     def logits(
-        self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """Logits of each pair (queries[i], documents[i]), (num_pairs, num_labels) fp32.
 
         Raises:
+            InvalidArgumentError: the model takes no `instruction`, or needs one.
             OutOfDeviceMemoryError: a batch of half the token budget does not fit, either.
             UnsupportedModelError: a text has a token that is beyond the encoder's table.
         """
@@ -66,20 +75,25 @@ class Engine:
         with ProgressBar(len(queries), show_progress) as progress:
             for start in range(0, len(queries), WINDOW_PAIRS):
                 window = slice(start, start + WINDOW_PAIRS)
-                self._score_window(queries[window], documents[window], logits[window], progress)
+                pairs = self._encode_pairs(queries[window], documents[window], instruction)
+                self._score_window(pairs, logits[window], progress)
         return logits
+
+    def _encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None
+    ) -> list[TokenizedPair]:
+        start = time.perf_counter()
+        pairs = self.tokenizer.encode_pairs(queries, documents, instruction)
+        with self._lock:
+            self._tokenize_seconds += time.perf_counter() - start
+        return pairs
 
     def _score_window(
         self,
-        queries: Sequence[str],
-        documents: Sequence[str],
+        pairs: Sequence[TokenizedPair],
         logits: NDArray[np.float32],
         progress: ProgressBar,
     ) -> None:
-        start = time.perf_counter()
-        pairs = self.tokenizer.encode_pairs(queries, documents)
-        with self._lock:
-            self._tokenize_seconds += time.perf_counter() - start
         waiting = list(range(len(pairs)))
         while waiting:
             waiting = self._score(pairs, waiting, logits, progress)

@@ -14,7 +14,7 @@ from zen_fast.backends import Backend
 from zen_fast.engine import Engine
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization import PairTokenizer, PromptTokenizer
 
 
 class EngineGroup:
@@ -39,11 +39,15 @@ class EngineGroup:
         return self._engines[0].spec
 
     @property
-    def tokenizer(self) -> PairTokenizer:
+    def tokenizer(self) -> PairTokenizer | PromptTokenizer:
         return self._engines[0].tokenizer
 
     def logits(
-        self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """Logits of each pair, as `Engine.logits`; equal queries next to each other are one."""
         logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
@@ -57,6 +61,7 @@ class EngineGroup:
                         [queries[index] for index in chosen],
                         [documents[index] for index in chosen],
                         show_progress=False,
+                        instruction=instruction,
                     )
                 finally:
                     self._release(engine_index, len(chosen))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
-from zen_fast.checkpoint import load_checkpoint
+from zen_fast.checkpoint import Checkpoint, load_checkpoint
 from zen_fast.documents import (
     Document,
     RankedDocument,
@@ -21,13 +22,22 @@ from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 from zen_fast.placement import MakeBackend, make_backend, split_devices
+from zen_fast.prompts import PromptTemplate
+from zen_fast.prompts.loading import Prompt, load_prompt
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
-from zen_fast.sentence_transformers_settings import read_settings
+from zen_fast.sentence_transformers_settings import SentenceTransformersSettings, read_settings
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer, TokenCacheStatistics, Truncation
+from zen_fast.tokenization import (
+    PairTokenizer,
+    PromptTokenizer,
+    TokenCacheStatistics,
+    Truncation,
+)
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
+
+MakeTokenizer = Callable[..., PairTokenizer | PromptTokenizer]
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
 
@@ -62,6 +72,7 @@ class ZenReranker(SentenceTransformersInterface):
         backend: str = "auto",
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
+        template: str | PromptTemplate | None = None,
         num_threads: int | None = None,
         activation: object = None,
         token_cache_mb: float = DEFAULT_TOKEN_CACHE_MB,
@@ -83,7 +94,11 @@ class ZenReranker(SentenceTransformersInterface):
             max_length: longest (query, document) pair in tokens, special tokens included; None for
                 what tokenizer and model allow.
             truncation: which text of a longer pair is cut: "longest_first", or "only_second" to
-                never cut the query.
+                never cut the query. Of a prompt only the document is, and under "longest_first" a
+                query beyond the share that its template grants.
+            template: the prompt that a language model reads: a name in
+                `zen_fast.prompts.TEMPLATES`, a text with {query} and {document}, or a
+                PromptTemplate; None for what the checkpoint says.
             num_threads: threads of the cpu backend; None for every usable core.
             activation: from logits to scores, see `activation_from`; None for what
                 sentence-transformers would choose.
@@ -115,7 +130,19 @@ class ZenReranker(SentenceTransformersInterface):
         settings = read_settings(checkpoint.folder)
         if max_length is None:
             max_length = settings.pair_length(spec.max_length)
-        tokenizer = stock.pair_tokenizer(
+        prompt = load_prompt(
+            checkpoint.folder,
+            checkpoint.config,
+            checkpoint.tokenizer_config,
+            stock,
+            settings,
+            model=str(model),
+            template=template,
+        )
+        make_tokenizer: MakeTokenizer = stock.pair_tokenizer
+        if prompt is not None:
+            make_tokenizer = partial(stock.prompt_tokenizer, prompt.template)
+        tokenizer = make_tokenizer(
             longest_supported=spec.max_length,
             max_length=max_length,
             truncation=truncation,
@@ -124,9 +151,7 @@ class ZenReranker(SentenceTransformersInterface):
         encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
         engine = _engine(makers, encoder, tokenizer)
         if chosen is None:
-            chosen = default_activation(
-                str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
-            )
+            chosen = _activation(str(model), checkpoint, settings, prompt)
         return cls(str(model), engine, chosen, settings.prompts, settings.default_prompt)
 
     @property
@@ -180,6 +205,7 @@ class ZenReranker(SentenceTransformersInterface):
         query: str,
         documents: Iterable[Document],
         *,
+        instruction: str | None = None,
         show_progress: bool | None = None,
     ) -> Scores:
         """Score of each document for `query`, in input order.
@@ -187,24 +213,37 @@ class ZenReranker(SentenceTransformersInterface):
         Args:
             query: a text.
             documents: texts, or mappings whose `text` is scored.
+            instruction: what relevance means, for a model whose prompt has a place for it; None for
+                the model's own.
             show_progress: None shows a bar on a terminal when the work takes long.
 
         Returns:
             (num_documents,) fp32, or (num_documents, num_labels) for models with several labels.
 
         Raises:
+            InvalidArgumentError: the model takes no instruction, or needs one.
             InvalidTypeError: the query is no text, or one of the documents is none.
             OutOfDeviceMemoryError: a GPU has no room for half the batch that it should have.
         """
         query = query_text(query)
         texts = document_texts(as_list(documents, "documents", "documents"))
-        query = self._default_prompt + query
-        logits = self._engine.logits([query] * len(texts), texts, show_progress)
+        logits = self._logits(
+            [query] * len(texts),
+            texts,
+            self._default_prompt,
+            instruction=instruction,
+            show_progress=show_progress,
+        )
         scores = self._activation(logits)
         return scores[:, 0] if self.num_labels == 1 else scores
 
     def rerank(
-        self, query: str, candidates: Iterable[Document], k: int | None = 10
+        self,
+        query: str,
+        candidates: Iterable[Document],
+        k: int | None = 10,
+        *,
+        instruction: str | None = None,
     ) -> list[RankedDocument]:
         """The `k` best of `candidates` for `query`, best first; all of them for None.
 
@@ -212,15 +251,17 @@ class ZenReranker(SentenceTransformersInterface):
         keep their input order, and a score that is NaN comes last.
 
         Raises:
-            InvalidArgumentError: `k` is not positive, or the model has several labels.
+            InvalidArgumentError: `k` is not positive, the model has several labels, or it takes no
+                instruction, or needs one; see `score`.
             InvalidTypeError: the query is no text, or one of the candidates is none.
         """
         query = query_text(query)
         documents = as_list(candidates, "candidates", "documents")
         texts = document_texts(documents, "candidates")
         self._check_ranking(k)
-        query = self._default_prompt + query
-        logits = self._engine.logits([query] * len(texts), texts)
+        logits = self._logits(
+            [query] * len(texts), texts, self._default_prompt, instruction=instruction
+        )
         return self._ranked(documents, logits, k)
 
     def batch_rerank(
@@ -229,19 +270,22 @@ class ZenReranker(SentenceTransformersInterface):
         candidate_lists: Sequence[Iterable[Document]],
         batch_size: int = 32,
         k: int | None = 10,
+        *,
+        instruction: str | None = None,
     ) -> list[list[RankedDocument]]:
         """`rerank` for many queries, each with its own candidates.
 
         Args:
             batch_size: queries whose candidates are scheduled together; bounds memory, and does not
                 change any score.
+            instruction: for all of the queries; see `score`.
 
         Raises:
             InvalidArgumentError: the lists differ in length, `k` or `batch_size` is not positive,
-                or the model has several labels.
+                the model has several labels, or it takes no instruction, or needs one.
             InvalidTypeError: a query is no text, or one of the candidates is none.
         """
-        queries = [self._default_prompt + query for query in query_list(queries)]
+        queries = query_list(queries)
         lists = [
             as_list(candidates, f"candidate_lists[{index}]", "documents")
             for index, candidates in enumerate(
@@ -262,9 +306,11 @@ class ZenReranker(SentenceTransformersInterface):
         rankings: list[list[RankedDocument]] = []
         for start in range(0, len(queries), batch_size):
             group = range(start, min(start + batch_size, len(queries)))
-            logits = self._engine.logits(
+            logits = self._logits(
                 [queries[index] for index in group for _ in texts[index]],
                 [text for index in group for text in texts[index]],
+                self._default_prompt,
+                instruction=instruction,
             )
             first = 0
             for index in group:
@@ -291,7 +337,7 @@ class ZenReranker(SentenceTransformersInterface):
 
 
 def _engine(
-    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer
+    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer | PromptTokenizer
 ) -> Engine | EngineGroup:
     """An engine for each device; several act as one."""
     engines = []
@@ -299,6 +345,19 @@ def _engine(
         running, token_budget = make(encoder)
         engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
+
+
+def _activation(
+    model: str,
+    checkpoint: Checkpoint,
+    settings: SentenceTransformersSettings,
+    prompt: Prompt | None,
+) -> ScoreActivation:
+    """What the checkpoint asks for, else what the authors of its prompt or its head apply."""
+    if prompt is not None and prompt.answer is not None and settings.activation_path is None:
+        return activation_from(prompt.template.activation)
+    num_labels = checkpoint.spec.head.num_labels
+    return default_activation(model, settings.activation_path, checkpoint.config, num_labels)
 
 
 def _positive(name: str, value: object) -> int:

@@ -63,7 +63,8 @@ class SentenceTransformersInterface:
         Args:
             inputs: list of pairs, or one pair; a document may be a mapping with `text`.
             prompt_name: name of one of the checkpoint's prompts.
-            prompt: text put before every query, whatever `prompt_name` says.
+            prompt: text put before every query, whatever `prompt_name` says; for a model that takes
+                an instruction, the instruction.
             activation_fn: see `activation_from`; None for the model's own.
             apply_softmax: softmax over each row, for models with several labels.
             convert_to_numpy: False gives a list of torch tensors, one for each pair.
@@ -87,8 +88,7 @@ class SentenceTransformersInterface:
         torch = _torch() if convert_to_tensor or not convert_to_numpy else None
         prompt = self._resolved_prompt(prompt, prompt_name)
         queries, documents, is_single = _split_pairs(inputs)
-        queries = [prompt + query for query in queries]
-        _, scores = self._activated(queries, documents, activation_fn, show_progress_bar)
+        _, scores = self._activated(queries, documents, activation_fn, show_progress_bar, prompt)
         if apply_softmax and scores.ndim > 1:
             scores = softmax(scores)
         if torch is None:
@@ -143,11 +143,15 @@ class SentenceTransformersInterface:
                 f"rank needs a model with one label; this one has "
                 f"{self._engine.spec.head.num_labels}: use predict, and choose a label"
             )
-        query = self._resolved_prompt(prompt, prompt_name) + query_text(query)
+        query = query_text(query)
         items = as_list(documents, "documents", "documents")
         texts = [document_text(item, f"documents[{index}]") for index, item in enumerate(items)]
         logits, scores = self._activated(
-            [query] * len(texts), texts, activation_fn, show_progress_bar
+            [query] * len(texts),
+            texts,
+            activation_fn,
+            show_progress_bar,
+            self._resolved_prompt(prompt, prompt_name),
         )
         activation = self._activation if activation_fn is None else activation_from(activation_fn)
         ranked = []
@@ -171,18 +175,38 @@ class SentenceTransformersInterface:
             )
         return self._prompts[prompt_name]
 
+    def _logits(
+        self,
+        queries: list[str],
+        documents: list[str],
+        prompt: str,
+        *,
+        instruction: str | None = None,
+        show_progress: bool | None = None,
+    ) -> Scores:
+        """Logits of pairs, (n, num_labels) fp32; the prompt goes where the model expects it.
+
+        That is before the query's text, or in place of an instruction that is not given.
+        """
+        if not self._engine.tokenizer.takes_instruction:
+            queries = [prompt + query for query in queries]
+        elif instruction is None and prompt:
+            instruction = prompt
+        return self._engine.logits(queries, documents, show_progress, instruction)
+
     def _activated(
         self,
         queries: list[str],
         documents: list[str],
         activation_fn: object,
         show_progress: bool | None,
+        prompt: str,
     ) -> tuple[Scores, Scores]:
         """Logits (n, num_labels) and scores, (n,) where there is one label."""
         activation = self._activation
         if activation_fn is not None:
             activation = activation_from(activation_fn, "activation_fn")
-        logits = self._engine.logits(queries, documents, show_progress)
+        logits = self._logits(queries, documents, prompt, show_progress=show_progress)
         scores = activation(logits)
         return logits, scores[:, 0] if scores.shape[1:] == (1,) else scores
 
