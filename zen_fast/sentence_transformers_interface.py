@@ -20,8 +20,10 @@ from zen_fast.errors import (
 from zen_fast.ranking import ranking
 
 if TYPE_CHECKING:
+    from zen_fast.encoded import PairScores
     from zen_fast.engine import Engine
     from zen_fast.engine_group import EngineGroup
+    from zen_fast.scoring import Scorer
 
 _LIST_TYPES = (list, tuple, np.ndarray)
 
@@ -35,6 +37,7 @@ class SentenceTransformersInterface:
     """
 
     _engine: Engine | EngineGroup
+    _scorer: Scorer
     _activation: ScoreActivation
     _prompts: Mapping[str, str]
     _default_prompt: str
@@ -175,7 +178,7 @@ class SentenceTransformersInterface:
             )
         return self._prompts[prompt_name]
 
-    def _logits(
+    def _scores(
         self,
         queries: list[str],
         documents: list[str],
@@ -183,16 +186,21 @@ class SentenceTransformersInterface:
         *,
         instruction: str | None = None,
         show_progress: bool | None = None,
-    ) -> Scores:
-        """Logits of pairs, (n, num_labels) fp32; the prompt goes where the model expects it.
+    ) -> PairScores:
+        """Scores of pairs; the prompt goes where the model expects it."""
+        queries, instruction = self._prompted(queries, prompt, instruction)
+        return self._scorer.scores(queries, documents, show_progress, instruction)
 
-        That is before the query's text, or in place of an instruction that is not given.
+    def _prompted(
+        self, queries: list[str], prompt: str, instruction: str | None
+    ) -> tuple[list[str], str | None]:
+        """Queries and instruction: the prompt before the query's text, or in place of the latter.
+
+        It is for an instruction that is not given, where the model takes one.
         """
         if not self._engine.tokenizer.takes_instruction:
-            queries = [prompt + query for query in queries]
-        elif instruction is None and prompt:
-            instruction = prompt
-        return self._engine.logits(queries, documents, show_progress, instruction)
+            return [prompt + query for query in queries], instruction
+        return queries, prompt if instruction is None and prompt else instruction
 
     def _activated(
         self,
@@ -206,7 +214,7 @@ class SentenceTransformersInterface:
         activation = self._activation
         if activation_fn is not None:
             activation = activation_from(activation_fn, "activation_fn")
-        logits = self._logits(queries, documents, prompt, show_progress=show_progress)
+        logits = self._scores(queries, documents, prompt, show_progress=show_progress).logits
         scores = activation(logits)
         return logits, scores[:, 0] if scores.shape[1:] == (1,) else scores
 

@@ -4,7 +4,12 @@ from zen_fast.tokenization.pair_tokenizer import PairTokenizer
 from zen_fast.tokenization.prompt_tokenizer import PromptTokenizer
 from zen_fast.tokenization.token_cache import TokenCache, TokenCacheStatistics, TokenizedText
 from zen_fast.tokenization.truncation import Truncation, TruncationSide
-from zen_fast.tokenization.windows import DEFAULT_WINDOW_OVERLAP, LongDocuments, Window
+from zen_fast.tokenization.windows import (
+    DEFAULT_WINDOW_OVERLAP,
+    LongDocuments,
+    Window,
+    WindowSettings,
+)
 
 __all__ = [
     "DEFAULT_WINDOW_OVERLAP",
@@ -17,4 +22,5 @@ __all__ = [
     "Truncation",
     "TruncationSide",
     "Window",
+    "WindowSettings",
 ]

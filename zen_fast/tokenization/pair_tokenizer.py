@@ -109,6 +109,16 @@ class PairTokenizer:
         return self._max_length
 
     @property
+    def windows(self) -> WindowSettings | None:
+        """How a long document is cut into windows; None where it is truncated."""
+        return self._windows
+
+    @property
+    def truncation(self) -> Truncation:
+        """Which text of a longer pair is cut."""
+        return self._truncation
+
+    @property
     def layout(self) -> PairLayout:
         """The special tokens around a pair."""
         return self._layout
@@ -136,11 +146,7 @@ class PairTokenizer:
             InvalidArgumentError: there is an `instruction`, or truncation is "only_second" and a
                 query leaves no room.
         """
-        if instruction is not None:
-            raise InvalidArgumentError(
-                f"instruction={instruction!r}: this model reads a bare query and document, and was "
-                "trained with no instruction; leave it out"
-            )
+        _refuse(instruction)
         texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         pairs: list[TokenizedPair] = []
@@ -160,7 +166,7 @@ class PairTokenizer:
         return pairs
 
     def encode_windows(
-        self, queries: Sequence[str], documents: Sequence[str]
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
     ) -> list[list[Window]]:
         """Pair up `queries` and `documents` of equal length: the windows of each pair, in order.
 
@@ -170,9 +176,10 @@ class PairTokenizer:
         it leaves windows less than a quarter of the room.
 
         Raises:
-            InvalidArgumentError: truncation is "only_second" and a query leaves that little room,
-                or the tokenizer was not made with long_documents="chunk".
+            InvalidArgumentError: there is an `instruction`, truncation is "only_second" and a query
+                leaves that little room, or the tokenizer was not made with long_documents="chunk".
         """
+        _refuse(instruction)
         if self._windows is None:
             raise InvalidArgumentError(
                 "encode_windows needs a tokenizer that keeps documents whole: make it with "
@@ -234,3 +241,11 @@ def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> No
         num_documents,
         max_length,
     )
+
+
+def _refuse(instruction: str | None) -> None:
+    if instruction is not None:
+        raise InvalidArgumentError(
+            f"instruction={instruction!r}: this model reads a bare query and document, and was "
+            "trained with no instruction; leave it out"
+        )

@@ -77,6 +77,7 @@ class PromptTokenizer:
         cache_bytes: int = 0,
     ) -> None:
         check_truncation(truncation)
+        self._truncation: Truncation = truncation
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._template = template
@@ -108,6 +109,11 @@ class PromptTokenizer:
     def max_length(self) -> int | None:
         """Longest prompt in tokens, the template's own included."""
         return self._max_length
+
+    @property
+    def truncation(self) -> Truncation:
+        """Whether a query beyond its share is cut."""
+        return self._truncation
 
     @property
     def max_token_type(self) -> int:
