@@ -18,8 +18,8 @@ $(VENV)/installed: pyproject.toml setup.py CMakeLists.txt constraints.txt $(wild
 bench: $(VENV)/installed ## measure the embedded model against stock PyTorch (ARGS='--help' for more)
 	$(BIN)/python -m zen_fast.bench $(ARGS)
 
-test: $(VENV)/installed ## the test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed ## the test suite, a file at a time on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 benchmarks: $(VENV)/installed ## pytest-benchmark suites of the pieces
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)

@@ -277,4 +277,8 @@ def test_calibrate_command_fits_a_model_that_then_stops_early(
     for document in partial:
         if document.index in by_index:
             assert document.score == by_index[document.index]
+    both = reranker.batch_rerank(documents[:2], [documents] * 2, early_stop=0.5)
+    for query, batched in zip(documents, both, strict=False):
+        alone = reranker.rerank(query, documents, early_stop=0.5)
+        assert [each.index for each in batched] == [each.index for each in alone]
     assert main(["calibrate", str(folder), "--data", str(tmp_path / "absent")]) == 2

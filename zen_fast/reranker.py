@@ -312,6 +312,7 @@ class ZenReranker(SentenceTransformersInterface):
         k: int | None = 10,
         *,
         instruction: str | None = None,
+        early_stop: float | None = None,
     ) -> list[Ranking]:
         """`rerank` for many queries, each with its own candidates.
 
@@ -319,10 +320,12 @@ class ZenReranker(SentenceTransformersInterface):
             batch_size: queries whose candidates are scheduled together; bounds memory, and does not
                 change any score.
             instruction: for all of the queries; see `score`.
+            early_stop: for each of the queries; see `rerank`. They are scored one after the other.
 
         Raises:
             InvalidArgumentError: the lists differ in length, `k` or `batch_size` is not positive,
-                the model has several labels, or it takes no instruction, or needs one.
+                `early_stop` is no share, the model has several labels, or it takes no instruction,
+                or needs one.
             InvalidTypeError: a query is no text, or one of the candidates is none.
         """
         queries = query_list(queries)
@@ -343,6 +346,11 @@ class ZenReranker(SentenceTransformersInterface):
             document_texts(documents, f"candidate_lists[{index}]")
             for index, documents in enumerate(lists)
         ]
+        if early_stop is not None:
+            return [
+                self.rerank(query, list_, k, instruction=instruction, early_stop=early_stop)
+                for query, list_ in zip(queries, lists, strict=True)
+            ]
         rankings: list[Ranking] = []
         for start in range(0, len(queries), batch_size):
             group = range(start, min(start + batch_size, len(queries)))
