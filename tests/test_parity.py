@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import random_models  # noqa: E402
+from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
 from tolerances import (  # noqa: E402
     BATCH_PER_SPREAD,
@@ -26,11 +26,12 @@ from transformers import AutoModelForSequenceClassification  # noqa: E402
 from zen_fast.backends import Backend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.batching import TokenizedPair, pack  # noqa: E402
-from zen_fast.checkpoint import load_checkpoint  # noqa: E402
+from zen_fast.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
 
 PRETRAINED_BODY = Path(__file__).parents[2] / "shared" / "models" / "all-MiniLM-L6-v2"
+StockLogits = Callable[[list[random_models.Sequence]], np.ndarray]
 LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
 
 
@@ -62,7 +63,9 @@ def _single_torch_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
-@pytest.fixture(scope="module", params=RANDOM_MODELS, ids=lambda recipe: recipe.name)
+@pytest.fixture(
+    scope="module", params=(*RANDOM_MODELS, *RANDOM_LANGUAGE_MODELS), ids=lambda recipe: recipe.name
+)
 def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
 
@@ -70,17 +73,16 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def make_oracle(recipe: RandomModel, folder: Path) -> Oracle:
     model = recipe.build()
     recipe.save(model, folder)
-    return oracle_of(model, folder)
+    return oracle_of(recipe.load(folder), lambda sequences: recipe.logits(model, sequences))
 
 
-def oracle_of(model: Any, folder: Path) -> Oracle:
-    """The stock model's answers beside the encoder loaded from what it saved in `folder`."""
-    checkpoint = load_checkpoint(folder)
+def oracle_of(checkpoint: Checkpoint, stock_logits: StockLogits) -> Oracle:
+    """The stock model's answers beside the encoder loaded from what it saved."""
     spec = checkpoint.spec
     sequences = random_models.random_sequences(
         [*LENGTHS, spec.max_length], spec.num_token_types, spec.vocab_size
     )
-    logits = random_models.stock_logits(model, sequences)
+    logits = stock_logits(sequences)
     return Oracle(
         encoder=Encoder(spec, checkpoint.weights),
         pairs=[TokenizedPair(s.token_ids, s.token_type_ids) for s in sequences],
@@ -101,7 +103,10 @@ def pretrained_oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     torch.nn.init.normal_(model.classifier.weight)
     folder = tmp_path_factory.mktemp("pretrained")
     model.half().save_pretrained(folder)
-    return oracle_of(model.float(), folder)
+    model = model.float()
+    return oracle_of(
+        load_checkpoint(folder), lambda sequences: random_models.stock_logits(model, sequences)
+    )
 
 
 @pytest.fixture(params=_backend_names())

@@ -68,6 +68,7 @@ def schedule(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 
 def pack(pairs: Sequence[TokenizedPair], spec: EncoderSpec) -> PackedBatch:
     """Lay `pairs` end to end with the position ids that `spec` gives them."""
+    pairs = [read_part(pair, spec) for pair in pairs]
     lengths = np.fromiter((len(pair) for pair in pairs), dtype=np.int32, count=len(pairs))
     cu_seqlens = np.zeros(len(pairs) + 1, dtype=np.int32)
     np.cumsum(lengths, out=cu_seqlens[1:])
@@ -78,6 +79,19 @@ def pack(pairs: Sequence[TokenizedPair], spec: EncoderSpec) -> PackedBatch:
         position_ids=_position_ids(token_ids, cu_seqlens, spec),
         cu_seqlens=cu_seqlens,
     )
+
+
+def read_part(pair: TokenizedPair, spec: EncoderSpec) -> TokenizedPair:
+    """`pair` without what comes after the token whose row the head reads.
+
+    Stock classifiers read the last token that is not <pad>, and some end every text with a token
+    that they also pad with; where attention is causal, nothing after the row that is read matters.
+    """
+    if spec.head.pooling != "last" or spec.head.skipped_id is None:
+        return pair
+    read = np.flatnonzero(pair.token_ids != spec.head.skipped_id)
+    num_tokens = int(read[-1]) + 1 if len(read) else 1
+    return TokenizedPair(pair.token_ids[:num_tokens], pair.token_type_ids[:num_tokens])
 
 
 def _position_ids(token_ids: Int32Array, cu_seqlens: Int32Array, spec: EncoderSpec) -> Int32Array:

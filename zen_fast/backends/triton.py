@@ -18,7 +18,7 @@ from zen_fast.backends.linear_choices import LinearChoices, read_linear_choices
 from zen_fast.backends.triton_ops import Parameters, TritonOps
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
-from zen_fast.errors import OutOfDeviceMemoryError
+from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
 
 MAX_GRAPHS = 32
 """Captured graphs kept; the one longest unused goes first."""
@@ -36,7 +36,16 @@ class TritonBackend:
         precision: str,
         choices: LinearChoices | None = None,
     ) -> None:
-        """`choices` None reads what was measured on this GPU."""
+        """`choices` None reads what was measured on this GPU.
+
+        Raises:
+            UnsupportedModelError: the model is a causal language model.
+        """
+        if encoder.spec.causal:
+            raise UnsupportedModelError(
+                f"{encoder.spec.architecture} rerankers are causal language models, which do not "
+                "run on a GPU yet; use device='cpu'"
+            )
         self._encoder = encoder
         self._device = torch.device(device)
         if choices is None:

@@ -13,7 +13,7 @@ import zen_fast.kernels as kernels
 from zen_fast.backends.device_batch import BatchSize
 from zen_fast.backends.linear_choices import LinearChoices, LinearShape
 from zen_fast.backends.vendor_linear import vendor_linear
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
@@ -160,7 +160,7 @@ class TritonOps:
             return None
         return self._emitted[1]
 
-    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+    def norm(self, x: Tensor, norm: Norm, residual: Tensor | None = None) -> Tensor:
         parameters = self._parameters
         weight = parameters.take(lambda: parameters.tensor(norm.weight, torch.float32))
         bias = parameters.take(lambda: parameters.fp32(norm.bias))
@@ -187,11 +187,9 @@ class TritonOps:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
+        pattern: AttentionPattern,
     ) -> Tensor:
+        num_heads, relative = pattern.num_heads, pattern.relative
         first_rows_only = len(query) == self._size.num_sequences
         return kernels.attention(
             query,
@@ -200,9 +198,9 @@ class TritonOps:
             self._cu_seqlens,
             self._first_rows if first_rows_only else self._query_blocks,
             num_heads,
-            scale,
+            pattern.scale,
             first_rows_only=first_rows_only,
-            window=window,
+            window=pattern.window,
             relative=None if relative is None else self._relative(query, key, num_heads, relative),
         )
 

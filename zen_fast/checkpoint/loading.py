@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from zen_fast.architectures import Architecture, architecture_of, encoder_spec
+from zen_fast.checkpoint.answer_head import AnswerTokens, answer_head
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import TensorFiles
-from zen_fast.errors import CheckpointError
+from zen_fast.errors import CheckpointError, UnsupportedModelError
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,
@@ -25,7 +26,10 @@ from zen_fast.weights import (
     is_quantizable,
     is_smoothed,
     parameter_shapes,
+    part_rows,
 )
+
+FindAnswer = Callable[[Path, dict[str, Any]], AnswerTokens]
 
 _MAX_NAMES_SHOWN = 8
 
@@ -44,7 +48,11 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    model: str | Path, *, revision: str | None = None, token: str | None = None
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    find_answer: FindAnswer | None = None,
 ) -> Checkpoint:
     """Load a cross-encoder from an embedded name, a local folder or a hub id.
 
@@ -52,6 +60,8 @@ def load_checkpoint(
         model: name of an embedded model such as "zen-mini", path of a folder, or hub id.
         revision: branch, tag or commit on the hub.
         token: access token of the hub, for private models.
+        find_answer: called for a generative reranker with its folder and config.json: the tokens
+            whose logits make its score.
 
     Raises:
         ModelNotFoundError: no such model, or the hub cannot be reached.
@@ -66,14 +76,25 @@ def load_checkpoint(
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=_load(TensorFiles(folder), config, spec),
+        weights=_load(folder, config, spec, find_answer),
     )
 
 
-def _load(files: TensorFiles, config: dict[str, Any], spec: EncoderSpec) -> Weights:
-    if config.get("quantization_config") is None:
-        return load_weights(files, architecture_of(config), spec)
-    return load_quantized_weights(files, spec)
+def _load(
+    folder: Path, config: dict[str, Any], spec: EncoderSpec, find_answer: FindAnswer | None
+) -> Weights:
+    files = TensorFiles(folder)
+    if config.get("quantization_config") is not None:
+        return load_quantized_weights(files, spec)
+    architecture = architecture_of(config)
+    if not spec.head.is_generative:
+        return load_weights(files, architecture, spec)
+    if find_answer is None:
+        raise UnsupportedModelError(
+            f"{folder} holds a language model without a classifier: its score is what it says of "
+            "an answer's tokens, and which tokens these are is not known here"
+        )
+    return load_weights(files, architecture, spec, find_answer(folder, config))
 
 
 def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
@@ -94,19 +115,33 @@ def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
         raise CheckpointError(f"missing in {where}: {_listed(missing)}; quantize the model again")
     if leftover := set(files) - set(shapes):
         raise CheckpointError(f"{where} has tensors of no use: {_listed(leftover)}")
-    tensors = {name: _gather(files, name, (name,), shape) for name, shape in shapes.items()}
-    return Weights(tensors, spec.norm_eps)
+    tensors = {
+        name: _gather(files, name, (name,), shape, shape[:1]) for name, shape in shapes.items()
+    }
+    return Weights(tensors, spec.norm_eps, spec.norm_centred)
 
 
-def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> Weights:
+def load_weights(
+    files: TensorFiles,
+    architecture: Architecture,
+    spec: EncoderSpec,
+    answer: AnswerTokens | None = None,
+) -> Weights:
     """Gather every canonical tensor of `spec` from the checkpoint's own.
+
+    Args:
+        answer: for generative rerankers, whose head is made from it.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of the wrong shape.
     """
     shapes = parameter_shapes(spec)
+    vocabulary = _output_embedding(files, architecture) if answer is not None else ""
+    if answer is not None:
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith("head.")}
     sources = {name: architecture.sources(name, files) for name in shapes}
     needed = {source for names in sources.values() for source in names}
+    needed |= {vocabulary} - {""}
     where = ", ".join(str(path) for path in files.paths)
     if missing := needed - set(files):
         raise CheckpointError(
@@ -118,16 +153,34 @@ def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSp
             f"{where} has tensors that a {spec.architecture} reranker with the settings of "
             f"config.json does not use: {_listed(leftover)}"
         )
-    tensors = {name: _gather(files, name, sources[name], shape) for name, shape in shapes.items()}
-    return Weights(tensors, spec.norm_eps)
+    tensors = {}
+    for name, shape in shapes.items():
+        rows = part_rows(spec, shape[0], len(sources[name]))
+        tensors[name] = _gather(files, name, sources[name], shape, rows)
+        if architecture.norm_offset and name.endswith("norm.weight"):
+            tensors[name] = tensors[name] + np.float32(architecture.norm_offset)
+    if answer is not None:
+        tensors |= answer_head(files[vocabulary], answer, spec)
+    return Weights(tensors, spec.norm_eps, spec.norm_centred)
+
+
+def _output_embedding(files: TensorFiles, architecture: Architecture) -> str:
+    """Name of the tensor of the vocabulary's output rows; the input's where the two are tied."""
+    names = architecture.output_embedding
+    return next((name for name in names if name in files), names[0])
 
 
 def _gather(
-    files: TensorFiles, name: str, sources: tuple[str, ...], shape: tuple[int, ...]
+    files: TensorFiles,
+    name: str,
+    sources: tuple[str, ...],
+    shape: tuple[int, ...],
+    rows: tuple[int, ...],
 ) -> Array:
+    """The parts stacked: so many `rows` of each."""
     parts = [files[source] for source in sources]
-    expected = (shape[0] // len(parts), *shape[1:])
-    for source, part in zip(sources, parts, strict=True):
+    for source, part, num_rows in zip(sources, parts, rows, strict=True):
+        expected = (num_rows, *shape[1:])
         if part.shape != expected:
             raise CheckpointError(
                 f"tensor {source} of {part.path} has shape {part.shape}; config.json asks for "

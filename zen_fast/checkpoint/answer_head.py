@@ -1,0 +1,59 @@
+"""The head of a generative reranker: two rows of the vocabulary instead of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zen_fast.checkpoint.tensors import StoredTensor
+from zen_fast.errors import CheckpointError
+from zen_fast.spec import EncoderSpec
+from zen_fast.weights import Array
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """The score is the positive token's logit, minus the negative one's where there is one."""
+
+    positive: int
+    negative: int | None = None
+
+
+def answer_head(
+    vocabulary: StoredTensor, answer: AnswerTokens, spec: EncoderSpec
+) -> dict[str, Array]:
+    """Canonical tensors of a head that gives the answer's score.
+
+    Args:
+        vocabulary: output rows of the language model, (vocab_size, hidden_size).
+
+    Raises:
+        CheckpointError: a token has no row.
+    """
+    expected = (spec.vocab_size, spec.hidden_size)
+    if vocabulary.shape != expected:
+        raise CheckpointError(
+            f"the output embedding of {vocabulary.path} has shape {vocabulary.shape}; config.json "
+            f"asks for {expected}"
+        )
+    positive = _row(vocabulary, answer.positive)
+    negative = (
+        np.zeros_like(positive) if answer.negative is None else _row(vocabulary, answer.negative)
+    )
+    cap = np.float32(spec.head.logit_cap)
+    if not cap:
+        return {"head.classifier.weight": (positive - negative)[None]}
+    return {
+        "head.dense.weight": np.stack((positive, negative)) / cap,
+        "head.classifier.weight": np.array([[cap, -cap]], np.float32),
+    }
+
+
+def _row(vocabulary: StoredTensor, token: int) -> Array:
+    if not 0 <= token < vocabulary.shape[0]:
+        raise CheckpointError(
+            f"token {token} of the answer is beyond the vocabulary of {vocabulary.shape[0]} tokens"
+        )
+    row: Array = vocabulary.rows(slice(token, token + 1)).fp32()[0]
+    return row
