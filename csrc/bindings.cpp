@@ -228,7 +228,7 @@ class RecordedProgram {
   }
 
   // Keys and values of each sequence's own tokens, (length, floats of one token) each.
-  std::vector<py::array_t<float>> keys_and_values(const IdArray& token_ids,
+  std::vector<py::array_t<float>> keys_values(const IdArray& token_ids,
                                                   const IdArray& token_type_ids,
                                                   const IdArray& position_ids,
                                                   const IdArray& cu_seqlens,
@@ -371,7 +371,7 @@ PYBIND11_MODULE(_C, m) {
       .def("run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
            py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("prefixes") = PrefixList{},
            "Logits (num_sequences, num_labels) of a packed batch; releases the GIL.")
-      .def("keys_and_values", &RecordedProgram::keys_and_values, py::arg("token_ids"),
+      .def("keys_values", &RecordedProgram::keys_values, py::arg("token_ids"),
            py::arg("token_type_ids"), py::arg("position_ids"), py::arg("cu_seqlens"),
            py::arg("prefixes") = PrefixList{},
            "Every layer's keys and values of each sequence's own tokens; releases the GIL.");

@@ -27,14 +27,9 @@ class RandomLanguageModel(RandomModel):
     def task(self) -> str:
         return "SequenceClassification" if self.answer is None else "CausalLM"
 
-    def _find_answer(self, folder: Path, config: dict[str, Any]) -> AnswerTokens:
-        assert self.answer is not None
-        assert (folder / "config.json").is_file()
-        assert config["architectures"] == [f"{self.stock}ForCausalLM"]
-        return self.answer
-
     def load(self, folder: Path) -> Checkpoint:
-        return load_checkpoint(folder, find_answer=self._find_answer)
+        checkpoint = load_checkpoint(folder)
+        return checkpoint if self.answer is None else checkpoint.answering(self.answer)
 
     def logits(self, model: Any, sequences: list[Sequence]) -> np.ndarray:
         if self.answer is None:

@@ -25,7 +25,7 @@ from transformers import AutoModelForSequenceClassification  # noqa: E402
 
 from zen_fast.backends import Backend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
-from zen_fast.batching import TokenizedPair, pack  # noqa: E402
+from zen_fast.batching import Prefix, TokenizedPair, pack, read_part  # noqa: E402
 from zen_fast.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
@@ -85,7 +85,7 @@ def oracle_of(checkpoint: Checkpoint, stock_logits: StockLogits) -> Oracle:
     logits = stock_logits(sequences)
     return Oracle(
         encoder=Encoder(spec, checkpoint.weights),
-        pairs=[TokenizedPair(s.token_ids, s.token_type_ids) for s in sequences],
+        pairs=[read_part(TokenizedPair(s.token_ids, s.token_type_ids), spec) for s in sequences],
         logits=logits,
         spread=logits.std(axis=0),
     )
@@ -153,6 +153,49 @@ def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: 
             np.testing.assert_array_equal(batched, alone[order])
         else:  # BLAS orders its sums by the shapes that it is given
             assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
+
+
+@pytest.fixture(scope="module", params=RANDOM_LANGUAGE_MODELS, ids=lambda recipe: recipe.name)
+def causal_oracle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Oracle:
+    return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_logits_do_not_change_when_prefixes_are_shared(
+    precision: str, backend_name: str, causal_oracle: Oracle
+) -> None:
+    """A batch of two prefixes, one of them longer than what follows, beside one of length 0, 1."""
+    spec, weights = causal_oracle.encoder.spec, causal_oracle.encoder.weights
+    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
+    backend = make_backend(backend_name, encoder)
+    longest = causal_oracle.pairs[-1]  # as long as the model allows
+    others = [pair for pair in causal_oracle.pairs if len(pair) >= 17]
+
+    prefix = _prefix(backend, encoder, longest.part(slice(60)), None)
+    nested = _prefix(backend, encoder, longest.part(slice(70)), prefix.part(33))
+    single = _prefix(backend, encoder, others[0].part(slice(1)), None)
+    pairs = [longest, *others, longest.part(slice(61)), longest.part(slice(75))]
+    prefixes = [prefix, single, *[None] * (len(others) - 1), prefix, nested]
+    whole = backend.forward(pack(pairs, spec))
+    shared = backend.forward(pack(pairs, spec, prefixes))
+    if backend.name == "cpu":
+        np.testing.assert_array_equal(shared, whole)
+    elif precision == "fp32":
+        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * causal_oracle.spread).all()
+    else:  # where a sum lies on the edge between two bytes
+        difference = np.abs(shared - whole) / causal_oracle.spread
+        assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+        assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
+
+
+def _prefix(
+    backend: Backend, encoder: Encoder, tokens: TokenizedPair, known: Prefix | None
+) -> Prefix:
+    fresh = backend.keys_values(pack([tokens], encoder.spec, [known]))[0]
+    rows = fresh if known is None else np.concatenate((known.keys_values, fresh))
+    return Prefix(tokens.token_ids, rows)
 
 
 @pytest.mark.parametrize("name", _backend_names()[1:])

@@ -81,7 +81,7 @@ class Program:
         cu_seqlens: NDArray[np.int32],
         prefixes: Sequence[NDArray[np.float32] | None] = (),
     ) -> NDArray[np.float32]: ...
-    def keys_and_values(
+    def keys_values(
         self,
         token_ids: NDArray[np.int32],
         token_type_ids: NDArray[np.int32],

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.backends import Backend
-from zen_fast.batching import PackedBatch, TokenizedPair, pack, schedule
+from zen_fast.batching import PackedBatch, Prefix, TokenizedPair, pack, read_part, schedule
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
+from zen_fast.prefix_cache import PrefixCache, PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer
@@ -31,20 +32,22 @@ class Engine:
         tokenizer: makes pairs of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
+        prefix_cache_bytes: memory for what pairs begin with, where the encoder is causal.
 
     Raises:
         UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.
     """
 
     def __init__(
-        self, backend: Backend, tokenizer: PairTokenizer, spec: EncoderSpec, token_budget: int
+        self,
+        backend: Backend,
+        tokenizer: PairTokenizer,
+        spec: EncoderSpec,
+        token_budget: int,
+        prefix_cache_bytes: int = 0,
     ) -> None:
-        max_type = tokenizer.layout.max_token_type
-        if spec.num_token_types and max_type >= spec.num_token_types:
-            raise UnsupportedModelError(
-                f"the tokenizer gives token type {max_type}, but the model knows only "
-                f"{spec.num_token_types}; tokenizer and weights are not of one checkpoint"
-            )
+        if spec.num_token_types:
+            _require_known_types(tokenizer, spec)
         self.backend = backend
         self.tokenizer = tokenizer
         self.spec = spec
@@ -52,6 +55,11 @@ class Engine:
         self._full_budget = token_budget
         self._lock = threading.Lock()
         self._tokenize_seconds = 0.0
+        self._prefix_cache = PrefixCache(
+            prefix_cache_bytes if spec.causal else 0,
+            bytes_per_token=np.dtype(np.float32).itemsize * spec.floats_kept_per_token,
+            record=self._keys_values,
+        )
 
     def logits(
         self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
@@ -80,13 +88,16 @@ class Engine:
         pairs = self.tokenizer.encode_pairs(queries, documents)
         with self._lock:
             self._tokenize_seconds += time.perf_counter() - start
-        waiting = list(range(len(pairs)))
-        while waiting:
-            waiting = self._score(pairs, waiting, logits, progress)
+        pairs = [read_part(pair, self.spec) for pair in pairs]
+        for group in self._prefix_cache.groups(queries, pairs):
+            waiting = group.indices
+            while waiting:
+                waiting = self._score(pairs, group.prefixes, waiting, logits, progress)
 
     def _score(
         self,
         pairs: Sequence[TokenizedPair],
+        prefixes: Mapping[int, Prefix],
         waiting: Sequence[int],
         logits: NDArray[np.float32],
         progress: ProgressBar,
@@ -94,10 +105,14 @@ class Engine:
         """Score the pairs of these indices; those left over where memory ran out."""
         budget = self.token_budget
         left = set(waiting)
-        for batch in schedule([len(pairs[index]) for index in waiting], budget):
+        lengths = [len(pairs[index]) - len(prefixes.get(index, ())) for index in waiting]
+        for batch in schedule(lengths, budget):
             chosen = [waiting[each] for each in batch]
+            packed = self._pack(
+                [pairs[index] for index in chosen], [prefixes.get(index) for index in chosen]
+            )
             try:
-                logits[chosen] = self.backend.forward(self._pack(pairs, chosen))
+                logits[chosen] = self.backend.forward(packed)
             except OutOfDeviceMemoryError as error:
                 self._halve_budget(budget, error)
                 break
@@ -105,8 +120,13 @@ class Engine:
             progress.advance(len(chosen))
         return sorted(left)
 
-    def _pack(self, pairs: Sequence[TokenizedPair], chosen: Sequence[int]) -> PackedBatch:
-        packed = pack([pairs[index] for index in chosen], self.spec)
+    def _keys_values(self, pair: TokenizedPair, prefix: Prefix | None) -> NDArray[np.float32]:
+        return self.backend.keys_values(self._pack([pair], [prefix]))[0]
+
+    def _pack(
+        self, pairs: Sequence[TokenizedPair], prefixes: Sequence[Prefix | None]
+    ) -> PackedBatch:
+        packed = pack(pairs, self.spec, prefixes)
         largest_id = int(packed.token_ids.max())
         if largest_id >= self.spec.vocab_size:
             raise UnsupportedModelError(
@@ -125,9 +145,22 @@ class Engine:
             self.token_budget //= 2
         logger.warning("%s; batches have at most %d tokens from now on", error, self.token_budget)
 
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """Tokens computed and saved, and size, of what pairs begin with."""
+        return self._prefix_cache.statistics()
+
     def seconds_by_op(self) -> dict[str, float]:
         """Seconds spent so far, by op: "tokenize", then the forward pass's by name and widths."""
         seconds = {"tokenize": self._tokenize_seconds}
         for name, each in self.backend.seconds_by_op():
             seconds[name] = seconds.get(name, 0.0) + each
         return seconds
+
+
+def _require_known_types(tokenizer: PairTokenizer, spec: EncoderSpec) -> None:
+    max_type = tokenizer.layout.max_token_type
+    if max_type >= spec.num_token_types:
+        raise UnsupportedModelError(
+            f"the tokenizer gives token type {max_type}, but the model knows only "
+            f"{spec.num_token_types}; tokenizer and weights are not of one checkpoint"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from itertools import groupby
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from zen_fast.backends import Backend
 from zen_fast.engine import Engine
+from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer
@@ -79,6 +81,11 @@ class EngineGroup:
             for name, seconds in engine.seconds_by_op().items():
                 total[name] = total.get(name, 0.0) + seconds
         return total
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """As `Engine.prefix_cache_statistics`, summed over the engines."""
+        each = [astuple(engine.prefix_cache_statistics()) for engine in self._engines]
+        return PrefixCacheStatistics(*map(sum, zip(*each, strict=True)))
 
     def _claim(self, runs: Sequence[range]) -> list[list[int]]:
         """Pairs for each engine: the longest list first, to whoever has the least to do."""

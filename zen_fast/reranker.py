@@ -19,8 +19,9 @@ from zen_fast.documents import (
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
-from zen_fast.errors import InvalidArgumentError, InvalidTypeError
+from zen_fast.errors import InvalidArgumentError, InvalidTypeError, UnsupportedModelError
 from zen_fast.placement import MakeBackend, make_backend, split_devices
+from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.quantization import at_precision
 from zen_fast.ranking import ranking
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
@@ -30,6 +31,7 @@ from zen_fast.tokenization import PairTokenizer, TokenCacheStatistics, Truncatio
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
+DEFAULT_PREFIX_CACHE_MB = 256.0
 
 
 class ZenReranker(SentenceTransformersInterface):
@@ -65,6 +67,7 @@ class ZenReranker(SentenceTransformersInterface):
         num_threads: int | None = None,
         activation: object = None,
         token_cache_mb: float = DEFAULT_TOKEN_CACHE_MB,
+        prefix_cache_mb: float = DEFAULT_PREFIX_CACHE_MB,
         revision: str | None = None,
         token: str | None = None,
     ) -> ZenReranker:
@@ -88,6 +91,9 @@ class ZenReranker(SentenceTransformersInterface):
             activation: from logits to scores, see `activation_from`; None for what
                 sentence-transformers would choose.
             token_cache_mb: memory for texts that were tokenized before, in MB; 0 remembers none.
+            prefix_cache_mb: memory for what a causal language model makes of the tokens that its
+                pairs begin with (instruction and query), in MB: computed once instead of for every
+                document, without changing a score. 0 shares nothing; other models never do.
             revision: branch, tag or commit on the hub.
             token: access token of the hub, for private models.
 
@@ -98,7 +104,8 @@ class ZenReranker(SentenceTransformersInterface):
             UnsupportedDeviceError: device or precision cannot be had here.
             InvalidArgumentError, InvalidTypeError: an argument is not accepted.
         """
-        cache_bytes = _cache_bytes(token_cache_mb)
+        cache_bytes = _cache_bytes("token_cache_mb", token_cache_mb)
+        prefix_cache_bytes = _cache_bytes("prefix_cache_mb", prefix_cache_mb)
         if max_length is not None:
             max_length = _positive("max_length", max_length)
         if num_threads is not None:
@@ -108,6 +115,11 @@ class ZenReranker(SentenceTransformersInterface):
             make_backend(backend, each, precision, num_threads) for each in split_devices(device)
         ]
         checkpoint = load_checkpoint(model, revision=revision, token=token)
+        if checkpoint.vocabulary is not None:
+            raise UnsupportedModelError(
+                f"{model} is a language model without a classifier: its score is what it says of "
+                "an answer's tokens, and this release does not know which"
+            )
         spec = checkpoint.spec
         stock = load_stock_tokenizer(
             checkpoint.folder, checkpoint.config, checkpoint.tokenizer_config
@@ -122,7 +134,7 @@ class ZenReranker(SentenceTransformersInterface):
             cache_bytes=cache_bytes,
         )
         encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
-        engine = _engine(makers, encoder, tokenizer)
+        engine = _engine(makers, encoder, tokenizer, prefix_cache_bytes)
         if chosen is None:
             chosen = default_activation(
                 str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
@@ -166,6 +178,10 @@ class ZenReranker(SentenceTransformersInterface):
     def token_cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._engine.tokenizer.cache_statistics()
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """Tokens computed and saved, and size, of what pairs begin with."""
+        return self._engine.prefix_cache_statistics()
 
     def __repr__(self) -> str:
         return (
@@ -291,13 +307,16 @@ class ZenReranker(SentenceTransformersInterface):
 
 
 def _engine(
-    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer
+    makers: Sequence[MakeBackend],
+    encoder: Encoder,
+    tokenizer: PairTokenizer,
+    prefix_cache_bytes: int,
 ) -> Engine | EngineGroup:
     """An engine for each device; several act as one."""
     engines = []
     for make in makers:
         running, token_budget = make(encoder)
-        engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
+        engines.append(Engine(running, tokenizer, encoder.spec, token_budget, prefix_cache_bytes))
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
 
@@ -309,12 +328,10 @@ def _positive(name: str, value: object) -> int:
     return int(value)
 
 
-def _cache_bytes(token_cache_mb: object) -> int:
-    if isinstance(token_cache_mb, bool) or not isinstance(token_cache_mb, Real):
-        raise InvalidTypeError(
-            f"token_cache_mb is a {type(token_cache_mb).__name__}; pass a number of megabytes"
-        )
-    megabytes = float(token_cache_mb)
+def _cache_bytes(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a number of megabytes")
+    megabytes = float(value)
     if not 0 <= megabytes < float("inf"):
-        raise InvalidArgumentError(f"token_cache_mb={megabytes}: it must be finite and at least 0")
+        raise InvalidArgumentError(f"{name}={megabytes}: it must be finite and at least 0")
     return int(megabytes * 1e6)

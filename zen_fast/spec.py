@@ -142,6 +142,11 @@ class EncoderSpec:
         return (self.num_kv_heads or self.num_heads) * self.head_dim
 
     @property
+    def floats_kept_per_token(self) -> int:
+        """Of the keys and values that a causal model's later tokens read, in all layers."""
+        return 2 * self.num_layers * self.key_width
+
+    @property
     def embedding_width(self) -> int:
         return self.embedding_size or self.hidden_size
 

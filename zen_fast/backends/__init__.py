@@ -18,6 +18,9 @@ class Backend(Protocol):
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
 
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens: see `Prefix.keys_values`."""
+
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Seconds that each op of the graph has taken so far, as if all threads had shared it.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zen_fast import _C
 from zen_fast.backends.recording import Recorder, lower
-from zen_fast.batching import PackedBatch
+from zen_fast.batching import Int32Array, PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.errors import InvalidArgumentError, UnsupportedDeviceError
 from zen_fast.processors import usable_cores
@@ -73,11 +73,26 @@ class CpuBackend:
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
-        return self._program.run(
-            batch.token_ids, batch.token_type_ids, batch.position_ids, batch.cu_seqlens
-        )
+        return self._program.run(*_arrays(batch))
+
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        return self._program.keys_values(*_arrays(batch))
 
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Seconds that each recorded op has taken so far, as if all threads had shared it."""
         seconds = (each / self.num_threads for each in self._program.op_seconds())
         return list(zip(self._op_names, seconds, strict=True))
+
+
+def _arrays(
+    batch: PackedBatch,
+) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array, list[NDArray[np.float32] | None]]:
+    prefixes = [None if prefix is None else prefix.keys_values for prefix in batch.prefixes]
+    return (
+        batch.token_ids,
+        batch.token_type_ids,
+        batch.position_ids,
+        batch.cu_seqlens,
+        prefixes,
+    )

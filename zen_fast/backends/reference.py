@@ -36,6 +36,14 @@ class ReferenceBackend:
             logits: NDArray[np.float32] = self._encoder.logits(ReferenceOps(batch)).numpy()
         return logits
 
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        ops = ReferenceOps(batch)
+        with torch.inference_mode():
+            self._encoder.logits(ops)
+        rows = torch.cat(ops.keys_values, dim=1).numpy()
+        return [rows[start:end] for start, end in pairwise(batch.cu_seqlens)]
+
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Nothing: this backend is not measured."""
         return []
@@ -46,6 +54,9 @@ class ReferenceOps:
 
     def __init__(self, batch: PackedBatch) -> None:
         self._cu_seqlens = [int(start) for start in batch.cu_seqlens]
+        self._prefixes = batch.prefixes or (None,) * batch.num_sequences
+        self.keys_values: list[Tensor] = []
+        """Every layer's keys and values so far, (T, key_width) each."""
         self._last_rows = [end - 1 for end in self._cu_seqlens[1:]]
         self._ids = {
             "token": _tensor(batch.token_ids).long(),
@@ -107,10 +118,16 @@ class ReferenceOps:
         value: Tensor,
         pattern: AttentionPattern,
     ) -> Tensor:
+        self.keys_values += [key, value]
         contexts = []
-        for q, k, v in zip(
-            self._sequences(query), self._sequences(key), self._sequences(value), strict=True
+        for q, k, v, prefix in zip(
+            *(self._sequences(x) for x in (query, key, value)), self._prefixes, strict=True
         ):
+            if prefix is not None:
+                known, width = _tensor(prefix.keys_values), key.shape[1]
+                column = 2 * pattern.layer * width
+                k = torch.cat((known[:, column : column + width], k))
+                v = torch.cat((known[:, column + width : column + 2 * width], v))
             contexts.append(_attend(q, k, v, pattern))
         return torch.cat(contexts)
 

@@ -80,6 +80,10 @@ class TritonBackend:
                 ) from error
         return logits[: batch.num_sequences]
 
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """Nothing: causal encoders do not run here."""
+        raise UnsupportedModelError(f"backend {self.name!r} runs no causal encoder")
+
     def _on_device(self) -> AbstractContextManager[object]:
         """Kernels are launched, and memory taken, on the thread's current GPU."""
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()

@@ -31,12 +31,6 @@ def answer_head(
     Raises:
         CheckpointError: a token has no row.
     """
-    expected = (spec.vocab_size, spec.hidden_size)
-    if vocabulary.shape != expected:
-        raise CheckpointError(
-            f"the output embedding of {vocabulary.path} has shape {vocabulary.shape}; config.json "
-            f"asks for {expected}"
-        )
     positive = _row(vocabulary, answer.positive)
     negative = (
         np.zeros_like(positive) if answer.negative is None else _row(vocabulary, answer.negative)

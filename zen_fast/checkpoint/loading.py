@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from zen_fast.architectures import Architecture, architecture_of, encoder_spec
 from zen_fast.checkpoint.answer_head import AnswerTokens, answer_head
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.checkpoint.location import locate
-from zen_fast.checkpoint.tensors import TensorFiles
-from zen_fast.errors import CheckpointError, UnsupportedModelError
+from zen_fast.checkpoint.tensors import StoredTensor, TensorFiles
+from zen_fast.errors import CheckpointError
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,
@@ -28,8 +28,6 @@ from zen_fast.weights import (
     parameter_shapes,
     part_rows,
 )
-
-FindAnswer = Callable[[Path, dict[str, Any]], AnswerTokens]
 
 _MAX_NAMES_SHOWN = 8
 
@@ -45,14 +43,25 @@ class Checkpoint:
     """tokenizer_config.json; empty where there is none"""
     spec: EncoderSpec
     weights: Weights
+    """Of a language model without a classifier, all but the head; `answering` adds it."""
+    vocabulary: StoredTensor | None = None
+    """Output rows of such a model, (vocab_size, hidden_size)"""
+
+    def answering(self, answer: AnswerTokens) -> Checkpoint:
+        """This language model as a generative reranker, scored by what it says of `answer`.
+
+        Raises:
+            CheckpointError: a token is beyond the vocabulary.
+        """
+        if self.vocabulary is None:
+            raise CheckpointError(f"{self.folder} has a head of its own")
+        tensors = dict(self.weights) | answer_head(self.vocabulary, answer, self.spec)
+        weights = Weights(tensors, self.spec.norm_eps, self.spec.norm_centred)
+        return replace(self, weights=weights, vocabulary=None)
 
 
 def load_checkpoint(
-    model: str | Path,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    find_answer: FindAnswer | None = None,
+    model: str | Path, *, revision: str | None = None, token: str | None = None
 ) -> Checkpoint:
     """Load a cross-encoder from an embedded name, a local folder or a hub id.
 
@@ -60,8 +69,6 @@ def load_checkpoint(
         model: name of an embedded model such as "zen-mini", path of a folder, or hub id.
         revision: branch, tag or commit on the hub.
         token: access token of the hub, for private models.
-        find_answer: called for a generative reranker with its folder and config.json: the tokens
-            whose logits make its score.
 
     Raises:
         ModelNotFoundError: no such model, or the hub cannot be reached.
@@ -71,30 +78,19 @@ def load_checkpoint(
     folder = locate(model, revision, token)
     config = read_json(folder / "config.json")
     spec = encoder_spec(config)
+    files = TensorFiles(folder)
+    is_quantized = config.get("quantization_config") is not None
+    has_vocabulary = spec.head.is_generative and not is_quantized
     return Checkpoint(
         folder=folder,
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=_load(folder, config, spec, find_answer),
+        weights=load_quantized_weights(files, spec)
+        if is_quantized
+        else load_weights(files, architecture_of(config), spec),
+        vocabulary=_vocabulary(files, architecture_of(config), spec) if has_vocabulary else None,
     )
-
-
-def _load(
-    folder: Path, config: dict[str, Any], spec: EncoderSpec, find_answer: FindAnswer | None
-) -> Weights:
-    files = TensorFiles(folder)
-    if config.get("quantization_config") is not None:
-        return load_quantized_weights(files, spec)
-    architecture = architecture_of(config)
-    if not spec.head.is_generative:
-        return load_weights(files, architecture, spec)
-    if find_answer is None:
-        raise UnsupportedModelError(
-            f"{folder} holds a language model without a classifier: its score is what it says of "
-            "an answer's tokens, and which tokens these are is not known here"
-        )
-    return load_weights(files, architecture, spec, find_answer(folder, config))
 
 
 def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
@@ -121,27 +117,19 @@ def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
     return Weights(tensors, spec.norm_eps, spec.norm_centred)
 
 
-def load_weights(
-    files: TensorFiles,
-    architecture: Architecture,
-    spec: EncoderSpec,
-    answer: AnswerTokens | None = None,
-) -> Weights:
-    """Gather every canonical tensor of `spec` from the checkpoint's own.
-
-    Args:
-        answer: for generative rerankers, whose head is made from it.
+def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> Weights:
+    """Gather every canonical tensor of `spec` from the checkpoint's own, a generative head's not.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of the wrong shape.
     """
     shapes = parameter_shapes(spec)
-    vocabulary = _output_embedding(files, architecture) if answer is not None else ""
-    if answer is not None:
+    needed = set()
+    if spec.head.is_generative:
         shapes = {name: shape for name, shape in shapes.items() if not name.startswith("head.")}
+        needed = {_vocabulary_name(files, architecture)}
     sources = {name: architecture.sources(name, files) for name in shapes}
-    needed = {source for names in sources.values() for source in names}
-    needed |= {vocabulary} - {""}
+    needed |= {source for names in sources.values() for source in names}
     where = ", ".join(str(path) for path in files.paths)
     if missing := needed - set(files):
         raise CheckpointError(
@@ -159,15 +147,24 @@ def load_weights(
         tensors[name] = _gather(files, name, sources[name], shape, rows)
         if architecture.norm_offset and name.endswith("norm.weight"):
             tensors[name] = tensors[name] + np.float32(architecture.norm_offset)
-    if answer is not None:
-        tensors |= answer_head(files[vocabulary], answer, spec)
     return Weights(tensors, spec.norm_eps, spec.norm_centred)
 
 
-def _output_embedding(files: TensorFiles, architecture: Architecture) -> str:
-    """Name of the tensor of the vocabulary's output rows; the input's where the two are tied."""
+def _vocabulary_name(files: TensorFiles, architecture: Architecture) -> str:
+    """The tensor of the vocabulary's output rows; the input's where the two are tied."""
     names = architecture.output_embedding
     return next((name for name in names if name in files), names[0])
+
+
+def _vocabulary(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> StoredTensor:
+    tensor = files[_vocabulary_name(files, architecture)]
+    expected = (spec.vocab_size, spec.hidden_size)
+    if tensor.shape != expected:
+        raise CheckpointError(
+            f"the output embedding of {tensor.path} has shape {tensor.shape}; config.json asks for "
+            f"{expected}"
+        )
+    return tensor
 
 
 def _gather(

@@ -1,0 +1,201 @@
+"""What a causal model makes of the tokens that many sequences begin with, computed once.
+
+A token of such a model depends on nothing behind it. The keys and values of an instruction and its
+query are therefore those of every document's sequence, to the bit on the same kernels, and those
+of the instruction alone are those of every query's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.batching import Int32Array, Prefix, TokenizedPair
+
+MAX_PREFIXES = 256
+"""Prefixes kept, however small: each look-up compares with all of them."""
+
+MIN_SAVED_TOKENS = 32
+"""A prefix is computed where it saves at least as many tokens: less is not worth a pass."""
+
+Record = Callable[[TokenizedPair, Prefix | None], NDArray[np.float32]]
+"""Tokens, and what is known of their beginning → keys and values of the rest."""
+
+
+@dataclass(frozen=True)
+class PrefixCacheStatistics:
+    """What a prefix cache did since it was made, and what it holds now."""
+
+    computed_tokens: int
+    """Tokens of prefixes that were computed."""
+    saved_tokens: int
+    """Tokens of pairs that were not computed, because they belong to a prefix."""
+    evictions: int
+    num_prefixes: int
+    used_bytes: int
+    capacity_bytes: int
+
+
+@dataclass
+class SharingGroup:
+    """Pairs to score together: their prefixes fit into the cache at once."""
+
+    indices: list[int] = field(default_factory=list)
+    prefixes: dict[int, Prefix] = field(default_factory=dict)
+    """Of the pairs that continue one."""
+    num_bytes: int = 0
+    """Of the different prefixes."""
+
+    def add(self, indices: Iterable[int], prefix: Prefix | None) -> None:
+        """More pairs, which continue `prefix`."""
+        self.indices.extend(indices)
+        if prefix is not None:
+            self.prefixes.update(dict.fromkeys(indices, prefix))
+            self.num_bytes += prefix.keys_values.nbytes
+
+
+class PrefixCache:
+    """Token prefixes of one model, least recently used first to leave; safe under threads.
+
+    Args:
+        capacity_bytes: bound on the memory of keys and values; 0 shares nothing.
+        bytes_per_token: of one token's keys and values.
+        record: computes the keys and values of tokens.
+    """
+
+    def __init__(self, capacity_bytes: int, bytes_per_token: int, record: Record) -> None:
+        self._capacity_tokens = capacity_bytes // bytes_per_token
+        self._bytes_per_token = bytes_per_token
+        self._record = record
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
+        self._lone_pair: TokenizedPair | None = None
+        self._counts = PrefixCacheStatistics(0, 0, 0, 0, 0, capacity_bytes)
+        _living_caches.add(self)
+
+    def groups(
+        self, queries: Sequence[str], pairs: Sequence[TokenizedPair]
+    ) -> Iterator[SharingGroup]:
+        """All pairs in groups, each pair with the prefix that it should continue.
+
+        A query's pairs share what all of them begin with. Pairs that are alone with their query
+        share what those begin with, the last such pair of earlier calls among them.
+        """
+        if self._capacity_tokens == 0:
+            yield SharingGroup(list(range(len(pairs))))
+            return
+        group = SharingGroup()
+        for indices, shared, num_sharing in self._shares(queries, pairs):
+            prefix = self._prefix(shared, num_sharing)
+            size = 0 if prefix is None else prefix.keys_values.nbytes
+            if group.num_bytes + size > self._capacity_tokens * self._bytes_per_token:
+                yield group
+                group = SharingGroup()
+            group.add(indices, prefix)
+            with self._lock:
+                saved = self._counts.saved_tokens + len(indices) * len(prefix or ())
+                self._counts = replace(self._counts, saved_tokens=saved)
+        if group.indices:
+            yield group
+
+    def statistics(self) -> PrefixCacheStatistics:
+        """Counters and size at this moment."""
+        with self._lock:
+            num_tokens = sum(map(len, self._entries.values()))
+            return replace(
+                self._counts,
+                num_prefixes=len(self._entries),
+                used_bytes=num_tokens * self._bytes_per_token,
+            )
+
+    def _shares(
+        self, queries: Sequence[str], pairs: Sequence[TokenizedPair]
+    ) -> Iterator[tuple[list[int], TokenizedPair, int]]:
+        """Indices of pairs, the longest beginning that all of them go on from, how many share."""
+        by_query: dict[str, list[int]] = {}
+        for index, query in enumerate(queries):
+            by_query.setdefault(query, []).append(index)
+        alone = [indices[0] for indices in by_query.values() if len(indices) == 1]
+        if alone:
+            sharing = [pairs[index] for index in alone]
+            with self._lock:
+                last, self._lone_pair = self._lone_pair, sharing[-1]
+            sharing += [] if last is None else [last]
+            yield alone, common_beginning(sharing), len(sharing)
+        for indices in by_query.values():
+            if len(indices) > 1:
+                yield indices, common_beginning([pairs[i] for i in indices]), len(indices)
+
+    def _prefix(self, shared: TokenizedPair, num_sharing: int) -> Prefix | None:
+        """The longest prefix of `shared` that is known or worth computing."""
+        shared = shared.part(slice(self._capacity_tokens))
+        known = self._longest_known(shared.token_ids)
+        num_known = 0 if known is None else len(known)
+        if (len(shared) - num_known) * (num_sharing - 1) < MIN_SAVED_TOKENS:
+            return known
+        fresh = self._record(shared, known)
+        keys_values = fresh if known is None else np.concatenate((known.keys_values, fresh))
+        prefix = Prefix(shared.token_ids, keys_values)
+        self._keep(prefix, len(fresh))
+        return prefix
+
+    def _longest_known(self, token_ids: Int32Array) -> Prefix | None:
+        with self._lock:
+            lengths = {
+                key: num_common(entry.token_ids, token_ids) for key, entry in self._entries.items()
+            }
+            best = max(lengths, key=lengths.__getitem__, default=None)
+            if best is None or lengths[best] == 0:
+                return None
+            self._entries.move_to_end(best)
+            return self._entries[best].part(lengths[best])
+
+    def _keep(self, prefix: Prefix, num_computed: int) -> None:
+        with self._lock:
+            self._entries[prefix.token_ids.tobytes()] = prefix
+            num_tokens = sum(map(len, self._entries.values()))
+            evictions = self._counts.evictions
+            while num_tokens > self._capacity_tokens or len(self._entries) > MAX_PREFIXES:
+                num_tokens -= len(self._entries.popitem(last=False)[1])
+                evictions += 1
+            computed = self._counts.computed_tokens + num_computed
+            self._counts = replace(self._counts, computed_tokens=computed, evictions=evictions)
+
+    def _start_anew(self) -> None:
+        """Forget everything, the lock included: a fork may have cut _keep() in two."""
+        self._lock = threading.Lock()
+        self._entries = OrderedDict()
+
+
+def common_beginning(pairs: Sequence[TokenizedPair]) -> TokenizedPair:
+    """The longest beginning of all `pairs` that leaves each of them a token of its own."""
+    length = min(map(len, pairs)) - 1
+    for pair in pairs[1:]:
+        length = num_common(pairs[0].token_ids[:length], pair.token_ids)
+    return pairs[0].part(slice(length))
+
+
+def num_common(first: Int32Array, second: Int32Array) -> int:
+    """Length of the common beginning of two lists of ids."""
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
+    return int(different[0]) if len(different) else length
+
+
+_living_caches: weakref.WeakSet[PrefixCache] = weakref.WeakSet()
+
+
+def _start_caches_anew() -> None:
+    for cache in list(_living_caches):
+        cache._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_caches_anew)
