@@ -1,0 +1,64 @@
+"""Language models as generative rerankers: the head made of their answer's tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from random_language_models import NO, RANDOM_LANGUAGE_MODELS, YES
+from random_models import VOCAB_SIZE
+
+from zen_fast import ZenReranker
+from zen_fast.backends.cpu import CpuBackend
+from zen_fast.batching import TokenizedPair, pack
+from zen_fast.checkpoint import load_checkpoint
+from zen_fast.checkpoint.answer_head import AnswerTokens
+from zen_fast.checkpoint.quantized import save_quantized
+from zen_fast.encoder import Encoder
+from zen_fast.errors import CheckpointError, UnsupportedModelError
+from zen_fast.quantization import quantize_weights
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (recipe,) = (each for each in RANDOM_LANGUAGE_MODELS if each.name == "gemma2-yes-no-capped")
+    folder = tmp_path_factory.mktemp(recipe.name)
+    recipe.save(recipe.build(), folder)
+    return folder
+
+
+def test_quantized_checkpoint_carries_its_answer(folder: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(folder).answering(AnswerTokens(YES, NO))
+    save_quantized(checkpoint, "a test", tmp_path / "int8")
+    loaded = load_checkpoint(tmp_path / "int8")
+    assert loaded.vocabulary is None
+    ids = np.arange(3, 33, dtype=np.int32)
+    batch = pack([TokenizedPair(ids, np.zeros_like(ids))], checkpoint.spec)
+    saved, expected = (
+        CpuBackend(Encoder(checkpoint.spec, weights), num_threads=1).forward(batch)
+        for weights in (loaded.weights, quantize_weights(checkpoint.weights))
+    )
+    np.testing.assert_array_equal(saved, expected)
+
+
+@pytest.mark.parametrize("answer", [AnswerTokens(VOCAB_SIZE), AnswerTokens(1, -1)])
+def test_answer_beyond_the_vocabulary_is_refused(answer: AnswerTokens, folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"vocabulary of {VOCAB_SIZE} tokens"):
+        load_checkpoint(folder).answering(answer)
+
+
+def test_model_without_an_answer_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="which tokens it answers with"):
+        save_quantized(load_checkpoint(folder), "a test", tmp_path / "int8")
+    with pytest.raises(UnsupportedModelError, match="language model without a classifier"):
+        ZenReranker.from_pretrained(folder)
+
+
+def test_answer_of_a_model_with_a_head_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="head of its own"):
+        load_checkpoint("zen-mini").answering(AnswerTokens(1))
