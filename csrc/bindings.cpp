@@ -208,6 +208,8 @@ class RecordedProgram {
     program_.add(zen::make_neighbours(view(x), view(out), count));
   }
 
+  int pause(const ViewTuple& x) { return program_.add_pause(view(x)); }
+
   void output(const ViewTuple& x) {
     num_labels_ = view(x).width;
     program_.add(zen::make_output(view(x)));
@@ -223,16 +225,18 @@ class RecordedProgram {
 
   py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
                          const IdArray& position_ids, const IdArray& cu_seqlens,
-                         const PrefixList& prefixes) {
-    return replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, nullptr);
+                         const PrefixList& prefixes, std::optional<int> from_pause,
+                         std::optional<int> to_pause, const std::optional<FloatArray>& states) {
+    return replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, nullptr,
+                  from_pause, to_pause, states);
   }
 
   // Keys and values of each sequence's own tokens, (length, floats of one token) each.
   std::vector<py::array_t<float>> keys_values(const IdArray& token_ids,
-                                                  const IdArray& token_type_ids,
-                                                  const IdArray& position_ids,
-                                                  const IdArray& cu_seqlens,
-                                                  const PrefixList& prefixes) {
+                                              const IdArray& token_type_ids,
+                                              const IdArray& position_ids,
+                                              const IdArray& cu_seqlens,
+                                              const PrefixList& prefixes) {
     require(is_causal_, "only causal tokens do not depend on what comes after them");
     check_sequences(cu_seqlens, token_ids.size(), prefixes);
     std::vector<py::array_t<float>> arrays;
@@ -242,7 +246,8 @@ class RecordedProgram {
       arrays.emplace_back(std::vector<py::ssize_t>{length, kv_stride_});
       kept.push_back(arrays.back().mutable_data());
     }
-    replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, kept.data());
+    replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, kept.data(), std::nullopt,
+           std::nullopt, std::nullopt);
     return arrays;
   }
 
@@ -251,7 +256,9 @@ class RecordedProgram {
 
   py::array_t<float> replay(const IdArray& token_ids, const IdArray& token_type_ids,
                             const IdArray& position_ids, const IdArray& cu_seqlens,
-                            const PrefixList& prefixes, float* const* kept) {
+                            const PrefixList& prefixes, float* const* kept,
+                            std::optional<int> from_pause, std::optional<int> to_pause,
+                            const std::optional<FloatArray>& states) {
     check_sequences(cu_seqlens, token_ids.size(), prefixes);
     check_ids(token_ids, zen::IdKind::kToken, token_ids.size(), "token_ids");
     check_ids(token_type_ids, zen::IdKind::kTokenType, token_ids.size(), "token_type_ids");
@@ -271,12 +278,17 @@ class RecordedProgram {
     batch.prefixes = rows.empty() ? nullptr : rows.data();
     batch.kept = kept;
     batch.kv_stride = kv_stride_;
-    py::array_t<float> logits(
-        {static_cast<py::ssize_t>(batch.num_sequences), static_cast<py::ssize_t>(num_labels_)});
-    float* out = logits.mutable_data();
+    const zen::Stretch stretch = checked_stretch(from_pause, to_pause, data_or_null(states),
+                                                 states ? states->size() : 0, batch.num_tokens);
+    const bool is_whole = stretch.to_pause == zen::Stretch::kWhole;
+    const int num_rows = is_whole ? batch.num_sequences : batch.num_tokens;
+    const int width = is_whole ? num_labels_ : program_.pause_width(stretch.to_pause);
+    py::array_t<float> result(
+        {static_cast<py::ssize_t>(num_rows), static_cast<py::ssize_t>(width)});
+    float* out = result.mutable_data();
     py::gil_scoped_release release;
-    program_.run(batch, out, num_labels_);
-    return logits;
+    program_.run(batch, out, num_labels_, stretch);
+    return result;
   }
 
   void check_sequences(const IdArray& cu_seqlens, py::ssize_t num_tokens,
@@ -298,6 +310,20 @@ class RecordedProgram {
       }
       require(length <= program_.max_length(), "every sequence fits max_length");
     }
+  }
+
+  zen::Stretch checked_stretch(std::optional<int> from_pause, std::optional<int> to_pause,
+                               const float* states, py::ssize_t num_floats, int num_tokens) const {
+    for (const std::optional<int>& pause : {from_pause, to_pause}) {
+      require(!pause || (*pause >= 0 && *pause < program_.num_pauses()), "pauses are counted");
+    }
+    require(!from_pause || !to_pause || *from_pause <= *to_pause, "a run goes forward");
+    const int width = from_pause ? program_.pause_width(*from_pause) : 0;
+    require(num_floats == static_cast<py::ssize_t>(width) * num_tokens,
+            "states are (num_tokens, width), and given exactly where a run does not begin at the "
+            "start");
+    return {from_pause.value_or(zen::Stretch::kWhole), to_pause.value_or(zen::Stretch::kWhole),
+            states};
   }
 
   // The kernels look rows up unchecked, so every id is checked here.
@@ -367,10 +393,16 @@ PYBIND11_MODULE(_C, m) {
       .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
       .def("neighbours", &RecordedProgram::neighbours, py::arg("x"), py::arg("out"),
            py::arg("count"))
+      .def("pause", &RecordedProgram::pause, py::arg("x"),
+           "Marks a place where a run may stop or continue, x being all that later ops read.")
       .def("output", &RecordedProgram::output, py::arg("x"))
-      .def("run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
-           py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("prefixes") = PrefixList{},
-           "Logits (num_sequences, num_labels) of a packed batch; releases the GIL.")
+      .def(
+          "run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
+          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("prefixes") = PrefixList{},
+          py::arg("from_pause") = py::none(), py::arg("to_pause") = py::none(),
+          py::arg("states") = py::none(),
+          "Logits (num_sequences, num_labels) of a packed batch, or the states (num_tokens, width) "
+          "at to_pause; releases the GIL.")
       .def("keys_values", &RecordedProgram::keys_values, py::arg("token_ids"),
            py::arg("token_type_ids"), py::arg("position_ids"), py::arg("cu_seqlens"),
            py::arg("prefixes") = PrefixList{},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +209,27 @@ def test_encode_pairs_repairs_surrogates(folders: dict[str, Path]) -> None:
     assert own_pair(own, "q", "a \ud800 b") == own_pair(own, "q", "a \ufffd b")
     assert own_pair(own, "q\udc80", "\ud800") == own_pair(own, "q\ufffd", "\ufffd")
     assert own_pair(own, "q", "\ud83d\ude00") == own_pair(own, "q", "😀")
+
+
+def test_encode_pairs_that_cuts_documents_warns_once(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(folders["bert"])
+    caplog.set_level(logging.WARNING, logger="zen_fast")
+    own = settings.pair_tokenizer(longest_supported=LONGEST, max_length=20)
+    own.encode_pairs(["zen " * 30, "zen"], ["fits", "zen " * 16])  # a query is cut, no document
+    assert not caplog.records
+    documents = ["zen " * 17, "short", "zen " * 90] * 20
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: own.encode_pairs(["zen"] * 60, documents), range(16)))
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("40 of 60 documents were cut off to fit into max_length=20 tokens")
+    assert 'long_documents="chunk"' in message
+    settings.pair_tokenizer(longest_supported=LONGEST, max_length=20).encode_pairs(
+        ["zen"], ["zen " * 17]
+    )
+    assert len(caplog.records) == 2
 
 
 def test_encode_pairs_many_at_once_equals_one_by_one(folders: dict[str, Path]) -> None:

@@ -7,9 +7,7 @@ of the instruction alone are those of every query's.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.batching import Int32Array, Prefix, TokenizedPair
+from zen_fast.fork_safety import renew_in_children
 
 MAX_PREFIXES = 256
 """Prefixes kept, however small: each look-up compares with all of them."""
@@ -78,7 +77,7 @@ class PrefixCache:
         self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
         self._lone_pair: TokenizedPair | None = None
         self._counts = PrefixCacheStatistics(0, 0, 0, 0, 0, capacity_bytes)
-        _living_caches.add(self)
+        renew_in_children(self)
 
     def groups(
         self, queries: Sequence[str], pairs: Sequence[TokenizedPair]
@@ -187,15 +186,3 @@ def num_common(first: Int32Array, second: Int32Array) -> int:
     length = min(len(first), len(second))
     different = np.flatnonzero(first[:length] != second[:length])
     return int(different[0]) if len(different) else length
-
-
-_living_caches: weakref.WeakSet[PrefixCache] = weakref.WeakSet()
-
-
-def _start_caches_anew() -> None:
-    for cache in list(_living_caches):
-        cache._start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_caches_anew)

@@ -44,6 +44,26 @@ class ReferenceBackend:
         rows = torch.cat(ops.keys_values, dim=1).numpy()
         return [rows[start:end] for start, end in pairwise(batch.cu_seqlens)]
 
+    def advance(
+        self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
+    ) -> NDArray[np.float32]:
+        """Token states after `layers`; see `PausingBackend`."""
+        with torch.inference_mode():
+            ops = ReferenceOps(batch)
+            x = self._encoder.embed(ops) if states is None else _tensor(states)
+            advanced: NDArray[np.float32] = self._encoder.advance(ops, x, layers).numpy()
+        return advanced
+
+    def finish(
+        self, batch: PackedBatch, states: NDArray[np.float32], first_layer: int
+    ) -> NDArray[np.float32]:
+        """Logits from the token states before `first_layer`; see `PausingBackend`."""
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._encoder.finish(
+                ReferenceOps(batch), _tensor(states), first_layer
+            ).numpy()
+        return logits
+
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Nothing: this backend is not measured."""
         return []

@@ -3,12 +3,16 @@
 from zen_fast.tokenization.pair_tokenizer import PairTokenizer
 from zen_fast.tokenization.token_cache import TokenCache, TokenCacheStatistics, TokenizedText
 from zen_fast.tokenization.truncation import Truncation, TruncationSide
+from zen_fast.tokenization.windows import DEFAULT_WINDOW_OVERLAP, LongDocuments, Window
 
 __all__ = [
+    "DEFAULT_WINDOW_OVERLAP",
+    "LongDocuments",
     "PairTokenizer",
     "TokenCache",
     "TokenCacheStatistics",
     "TokenizedText",
     "Truncation",
     "TruncationSide",
+    "Window",
 ]

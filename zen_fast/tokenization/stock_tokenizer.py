@@ -25,6 +25,7 @@ from zen_fast.tokenization.tokenizer_classes import (
     TokenizerSettings,
 )
 from zen_fast.tokenization.truncation import Truncation, TruncationSide
+from zen_fast.tokenization.windows import DEFAULT_WINDOW_OVERLAP, LongDocuments
 
 Json = Mapping[str, Any]
 
@@ -51,6 +52,9 @@ class StockTokenizer:
         longest_supported: int,
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
+        long_documents: LongDocuments = "truncate",
+        window_overlap: float = DEFAULT_WINDOW_OVERLAP,
+        max_windows: int | None = None,
         cache_bytes: int = 0,
     ) -> PairTokenizer:
         """The pair tokenizer for a model whose positions end at `longest_supported` tokens.
@@ -70,6 +74,9 @@ class StockTokenizer:
             max_length=max_length,
             truncation=truncation,
             truncation_side=self.truncation_side,
+            long_documents=long_documents,
+            window_overlap=window_overlap,
+            max_windows=max_windows,
             uses_token_types=self.uses_token_types,
             cache_bytes=cache_bytes,
         )
