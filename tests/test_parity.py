@@ -23,7 +23,7 @@ from tolerances import (  # noqa: E402
 )
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
-from zen_fast.backends import Backend, PausingBackend  # noqa: E402
+from zen_fast.backends import Backend, PausingBackend, PrefixingBackend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.batching import Prefix, TokenizedPair, pack, read_part  # noqa: E402
 from zen_fast.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
@@ -191,6 +191,7 @@ def test_logits_do_not_change_when_prefixes_are_shared(
     spec, weights = causal_oracle.encoder.spec, causal_oracle.encoder.weights
     encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
     backend = make_backend(backend_name, encoder)
+    assert isinstance(backend, PrefixingBackend)
     longest = causal_oracle.pairs[-1]  # as long as the model allows
     others = [pair for pair in causal_oracle.pairs if len(pair) >= 17]
 
@@ -212,7 +213,7 @@ def test_logits_do_not_change_when_prefixes_are_shared(
 
 
 def _prefix(
-    backend: Backend, encoder: Encoder, tokens: TokenizedPair, known: Prefix | None
+    backend: PrefixingBackend, encoder: Encoder, tokens: TokenizedPair, known: Prefix | None
 ) -> Prefix:
     fresh = backend.keys_values(pack([tokens], encoder.spec, [known]))[0]
     rows = fresh if known is None else np.concatenate((known.keys_values, fresh))

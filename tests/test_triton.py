@@ -13,6 +13,7 @@ from triton_device import DEVICE
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
 from test_parity import Oracle, make_oracle  # noqa: E402
 from tolerances import (  # noqa: E402
@@ -97,6 +98,30 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _recipe(name: str) -> RandomModel:
     (recipe,) = (recipe for recipe in RANDOM_MODELS if recipe.name == name)
     return recipe
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    RANDOM_LANGUAGE_MODELS if DEVICE == "cuda" else RANDOM_LANGUAGE_MODELS[1::7],
+    ids=lambda recipe: recipe.name,
+)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_language_models_give_stock_logits(
+    recipe: RandomModel, precision: str, tmp_path: Path
+) -> None:
+    oracle = make_oracle(recipe, tmp_path)
+    batch = pack(_pairs(oracle), oracle.encoder.spec)
+    if precision == "fp32":
+        logits = TritonBackend(oracle.encoder, DEVICE, "fp32").forward(batch)
+        assert (
+            np.abs(logits - oracle.logits[: len(logits)]) <= PARITY_PER_SPREAD * oracle.spread
+        ).all()
+        return
+    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
+    logits = TritonBackend(quantized, DEVICE, "fp32").forward(batch)
+    difference = np.abs(logits - ReferenceBackend(quantized).forward(batch)) / oracle.spread
+    assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+    assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
 
 
 def _pairs(oracle: Oracle) -> list[TokenizedPair]:

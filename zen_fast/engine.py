@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.backends import Backend
+from zen_fast.backends import Backend, PrefixingBackend
 from zen_fast.batching import PackedBatch, Prefix, TokenizedPair, pack, read_part, schedule
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
 from zen_fast.prefix_cache import PrefixCache, PrefixCacheStatistics
@@ -32,7 +32,8 @@ class Engine:
         tokenizer: makes pairs of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
-        prefix_cache_bytes: memory for what pairs begin with, where the encoder is causal.
+        prefix_cache_bytes: memory for what pairs begin with, where the encoder is causal and the
+            backend shares prefixes.
 
     Raises:
         UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.
@@ -56,7 +57,7 @@ class Engine:
         self._lock = threading.Lock()
         self._tokenize_seconds = 0.0
         self._prefix_cache = PrefixCache(
-            prefix_cache_bytes if spec.causal else 0,
+            prefix_cache_bytes if spec.causal and isinstance(backend, PrefixingBackend) else 0,
             bytes_per_token=np.dtype(np.float32).itemsize * spec.floats_kept_per_token,
             record=self._keys_values,
         )
@@ -121,6 +122,7 @@ class Engine:
         return sorted(left)
 
     def _keys_values(self, pair: TokenizedPair, prefix: Prefix | None) -> NDArray[np.float32]:
+        assert isinstance(self.backend, PrefixingBackend)  # else the cache has no capacity
         return self.backend.keys_values(self._pack([pair], [prefix]))[0]
 
     def _pack(

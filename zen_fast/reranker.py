@@ -93,7 +93,8 @@ class ZenReranker(SentenceTransformersInterface):
             token_cache_mb: memory for texts that were tokenized before, in MB; 0 remembers none.
             prefix_cache_mb: memory for what a causal language model makes of the tokens that its
                 pairs begin with (instruction and query), in MB: computed once instead of for every
-                document, without changing a score. 0 shares nothing; other models never do.
+                document, without changing a score. 0 shares nothing; GPUs and other models never
+                do.
             revision: branch, tag or commit on the hub.
             token: access token of the hub, for private models.
 

@@ -18,14 +18,19 @@ class Backend(Protocol):
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
 
-    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
-        """What a causal encoder keeps of each sequence's own tokens: see `Prefix.keys_values`."""
-
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Seconds that each op of the graph has taken so far, as if all threads had shared it.
 
         Empty where the backend does not measure.
         """
+
+
+@runtime_checkable
+class PrefixingBackend(Backend, Protocol):
+    """A backend that reads a batch's prefixes, and makes them."""
+
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens: see `Prefix.keys_values`."""
 
 
 @runtime_checkable

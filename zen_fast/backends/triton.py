@@ -18,7 +18,7 @@ from zen_fast.backends.linear_choices import LinearChoices, read_linear_choices
 from zen_fast.backends.triton_ops import Parameters, TritonOps
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
-from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
+from zen_fast.errors import OutOfDeviceMemoryError
 
 MAX_GRAPHS = 32
 """Captured graphs kept; the one longest unused goes first."""
@@ -36,16 +36,7 @@ class TritonBackend:
         precision: str,
         choices: LinearChoices | None = None,
     ) -> None:
-        """`choices` None reads what was measured on this GPU.
-
-        Raises:
-            UnsupportedModelError: the model is a causal language model.
-        """
-        if encoder.spec.causal:
-            raise UnsupportedModelError(
-                f"{encoder.spec.architecture} rerankers are causal language models, which do not "
-                "run on a GPU yet; use device='cpu'"
-            )
+        """`choices` None reads what was measured on this GPU."""
         self._encoder = encoder
         self._device = torch.device(device)
         if choices is None:
@@ -79,10 +70,6 @@ class TritonBackend:
                     "memory that is left; free some, choose another device or a smaller precision"
                 ) from error
         return logits[: batch.num_sequences]
-
-    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
-        """Nothing: causal encoders do not run here."""
-        raise UnsupportedModelError(f"backend {self.name!r} runs no causal encoder")
 
     def _on_device(self) -> AbstractContextManager[object]:
         """Kernels are launched, and memory taken, on the thread's current GPU."""
