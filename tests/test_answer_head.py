@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,14 @@ def test_model_without_an_answer_is_refused(folder: Path, tmp_path: Path) -> Non
         save_quantized(load_checkpoint(folder), "a test", tmp_path / "int8")
     with pytest.raises(UnsupportedModelError, match="language model without a classifier"):
         ZenReranker.from_pretrained(folder)
+
+
+def test_untied_model_without_its_output_rows_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "untied")
+    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (tmp_path / "untied" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"missing .*lm_head\.weight"):
+        load_checkpoint(tmp_path / "untied")
 
 
 def test_answer_of_a_model_with_a_head_is_refused() -> None:

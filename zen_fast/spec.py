@@ -63,6 +63,8 @@ class HeadSpec:
     classifier_bias: bool = True
     is_generative: bool = False
     """The logit is that of a language model's answer; the head is made from its vocabulary's."""
+    is_tied: bool = False
+    """Generative heads: the vocabulary's output rows may be those of its input."""
     logit_cap: float = 0.0
     """Generative heads: a token's logit is cap * tanh(logit / cap); 0 for no cap."""
     skipped_id: int | None = None

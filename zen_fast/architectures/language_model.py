@@ -17,12 +17,6 @@ from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
-def is_generative(settings: Settings) -> bool:
-    """Whether a language model's checkpoint has the vocabulary's head instead of a classifier."""
-    names = settings.config.get("architectures") or ()
-    return any(str(name).endswith("ForCausalLM") for name in names)
-
-
 def _llama_spec(settings: Settings) -> EncoderSpec:
     attention_bias = settings.flag("attention_bias", False)
     mlp_bias = settings.flag("mlp_bias", False)
@@ -56,14 +50,15 @@ def _qwen3_spec(settings: Settings) -> EncoderSpec:
     )
 
 
-def _gemma_spec(settings: Settings) -> EncoderSpec:
+def _gemma_spec(settings: Settings, scaled_width: float = 0.0) -> EncoderSpec:
     settings.require("use_bidirectional_attention", False, False)
     attention_bias = settings.flag("attention_bias", False)
-    spec = _body_spec(settings, "gemma", head_width=256)
+    spec = _body_spec(settings, "gemma", head_width=256, scaled_width=scaled_width)
     # The first checkpoints say "gelu" and mean its tanh approximation.
     activation = settings.activation("hidden_act", "gelu_pytorch_tanh")
     return replace(
         spec,
+        head=replace(spec.head, is_tied=settings.flag("tie_word_embeddings", True)),
         activation="gelu_tanh" if activation == "gelu" else activation,
         attention_bias=attention_bias,
         attention_output_bias=attention_bias,
@@ -72,7 +67,7 @@ def _gemma_spec(settings: Settings) -> EncoderSpec:
 
 
 def _gemma2_spec(settings: Settings) -> EncoderSpec:
-    spec = _gemma_spec(settings)
+    spec = _gemma_spec(settings, settings.number("query_pre_attn_scalar", 256.0))
     window = settings.count("sliding_window", 4096)
     sliding = _sliding_layers(settings, [index % 2 == 0 for index in range(spec.num_layers)])
     cap = settings.config.get("final_logit_softcapping", 30.0)
@@ -87,9 +82,6 @@ def _gemma2_spec(settings: Settings) -> EncoderSpec:
         head=head,
         norm_position="both",
         activation=settings.activation("hidden_activation", "gelu_pytorch_tanh"),
-        attention_scale=spec.attention_scale
-        * spec.head_dim**0.5
-        * settings.number("query_pre_attn_scalar", 256.0) ** -0.5,
         attention_cap=0.0 if attention_cap is None else float(attention_cap),
     )
 
@@ -127,7 +119,10 @@ def _windowed(spec: EncoderSpec, window: int | None, sliding: Sequence[bool]) ->
     return replace(spec, layers=tuple(layers))
 
 
-def _body_spec(settings: Settings, architecture: str, head_width: int = 0) -> EncoderSpec:
+def _body_spec(
+    settings: Settings, architecture: str, head_width: int = 0, scaled_width: float = 0.0
+) -> EncoderSpec:
+    """What all families share; `scaled_width` is what scores are scaled by instead of head_dim."""
     hidden_size = settings.count("hidden_size", 4096)
     num_heads = settings.count("num_attention_heads", 32)
     head_dim = settings.count("head_dim", head_width or max(hidden_size // num_heads, 1))
@@ -150,7 +145,7 @@ def _body_spec(settings: Settings, architecture: str, head_width: int = 0) -> En
         final_norm=True,
         attention_bias=False,
         attention_output_bias=False,
-        attention_scale=head_dim**-0.5 * rotary.magnitude**2,
+        attention_scale=(scaled_width or head_dim) ** -0.5 * rotary.magnitude**2,
         causal=True,
         num_kv_heads=settings.count("num_key_value_heads", num_heads),
         head_width=head_dim,
@@ -162,16 +157,18 @@ def _body_spec(settings: Settings, architecture: str, head_width: int = 0) -> En
 
 
 def _head_spec(settings: Settings) -> HeadSpec:
-    generative = is_generative(settings)
+    names = settings.config.get("architectures") or ()
+    is_generative = any(str(name).endswith("ForCausalLM") for name in names)
     return HeadSpec(
-        num_labels=1 if generative else settings.num_labels(),
+        num_labels=1 if is_generative else settings.num_labels(),
         pooling="last",
         dense=False,
         dense_bias=False,
         activation=None,
         classifier_bias=False,
-        is_generative=generative,
-        skipped_id=None if generative else settings.config.get("pad_token_id"),
+        is_generative=is_generative,
+        is_tied=settings.flag("tie_word_embeddings", False),
+        skipped_id=None if is_generative else settings.config.get("pad_token_id"),
     )
 
 
@@ -207,7 +204,7 @@ LLAMA = Architecture(
     prefixes=("model.",),
     naming=_NAMING,
     ignorable=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
-    output_embedding=("lm_head.weight", "model.embed_tokens.weight"),
+    output_embedding="lm_head.weight",
 )
 MISTRAL = replace(LLAMA, encoder_spec=_mistral_spec)
 QWEN2 = replace(LLAMA, encoder_spec=_qwen2_spec)

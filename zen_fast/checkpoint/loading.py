@@ -127,7 +127,7 @@ def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSp
     needed = set()
     if spec.head.is_generative:
         shapes = {name: shape for name, shape in shapes.items() if not name.startswith("head.")}
-        needed = {_vocabulary_name(files, architecture)}
+        needed = {_vocabulary_name(files, architecture, spec)}
     sources = {name: architecture.sources(name, files) for name in shapes}
     needed |= {source for names in sources.values() for source in names}
     where = ", ".join(str(path) for path in files.paths)
@@ -150,14 +150,15 @@ def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSp
     return Weights(tensors, spec.norm_eps, spec.norm_centred)
 
 
-def _vocabulary_name(files: TensorFiles, architecture: Architecture) -> str:
+def _vocabulary_name(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> str:
     """The tensor of the vocabulary's output rows; the input's where the two are tied."""
-    names = architecture.output_embedding
-    return next((name for name in names if name in files), names[0])
+    if spec.head.is_tied and architecture.output_embedding not in files:
+        return architecture.sources("embeddings.token", files)[0]
+    return architecture.output_embedding
 
 
 def _vocabulary(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> StoredTensor:
-    tensor = files[_vocabulary_name(files, architecture)]
+    tensor = files[_vocabulary_name(files, architecture, spec)]
     expected = (spec.vocab_size, spec.hidden_size)
     if tensor.shape != expected:
         raise CheckpointError(
