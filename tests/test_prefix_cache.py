@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from zen_fast.backends.cpu import CpuBackend
 from zen_fast.batching import Prefix, TokenizedPair
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
+from zen_fast.errors import InvalidTypeError
 from zen_fast.prefix_cache import (
     MIN_SAVED_TOKENS,
     PrefixCache,
@@ -169,3 +172,35 @@ def test_common_beginning_leaves_every_pair_a_token() -> None:
     assert common_beginning([same, same]).token_ids.tolist() == [1, 2]
     assert common_beginning([_pair([1]), same]).token_ids.tolist() == []
     assert common_beginning([_pair([1, 2, 9, 9]), same]).token_ids.tolist() == [1, 2]
+
+
+def test_reranker_shares_prefixes_without_changing_a_score(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from tiny_rerankers import save_reranker
+
+    from zen_fast import ZenReranker
+
+    folder = save_reranker(tmp_path / "model")
+    vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    config = transformers.LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_hidden_layers=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        num_labels=1,
+        pad_token_id=0,
+    )
+    transformers.LlamaForSequenceClassification(config).save_pretrained(folder)
+    sharing, alone = (
+        ZenReranker.from_pretrained(folder, prefix_cache_mb=megabytes) for megabytes in (1.0, 0.0)
+    )
+    documents = ["yeast", "bread rises", "the dough", "sun and sky", "a", "b", "c d", "e f g"]
+    query = "why does bread rise in the oven"
+    np.testing.assert_array_equal(sharing.score(query, documents), alone.score(query, documents))
+    assert sharing.prefix_cache_statistics().saved_tokens > 0
+    assert alone.prefix_cache_statistics().saved_tokens == 0
+    with pytest.raises(InvalidTypeError, match="prefix_cache_mb is a str"):
+        ZenReranker.from_pretrained(folder, prefix_cache_mb="1")  # type: ignore[arg-type]

@@ -89,7 +89,16 @@ def test_lay_out_parts_fill_the_block_without_overlap() -> None:
     assert parts[-1].stop == size.num_integers
 
 
-@pytest.fixture(scope="module", params=RANDOM_MODELS, ids=lambda recipe: recipe.name)
+# The norms of heads, and what Gemma 2 adds; the interpreter is too slow for more.
+INTERPRETED = ("qwen3-windows-biased", "gemma2-yes-no-capped")
+LANGUAGE_MODELS = [
+    recipe for recipe in RANDOM_LANGUAGE_MODELS if DEVICE == "cuda" or recipe.name in INTERPRETED
+]
+
+
+@pytest.fixture(
+    scope="module", params=[*RANDOM_MODELS, *LANGUAGE_MODELS], ids=lambda recipe: recipe.name
+)
 def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     recipe: RandomModel = request.param
     return make_oracle(recipe, tmp_path_factory.mktemp(recipe.name))
@@ -98,30 +107,6 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _recipe(name: str) -> RandomModel:
     (recipe,) = (recipe for recipe in RANDOM_MODELS if recipe.name == name)
     return recipe
-
-
-@pytest.mark.parametrize(
-    "recipe",
-    RANDOM_LANGUAGE_MODELS if DEVICE == "cuda" else RANDOM_LANGUAGE_MODELS[1::7],
-    ids=lambda recipe: recipe.name,
-)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_language_models_give_stock_logits(
-    recipe: RandomModel, precision: str, tmp_path: Path
-) -> None:
-    oracle = make_oracle(recipe, tmp_path)
-    batch = pack(_pairs(oracle), oracle.encoder.spec)
-    if precision == "fp32":
-        logits = TritonBackend(oracle.encoder, DEVICE, "fp32").forward(batch)
-        assert (
-            np.abs(logits - oracle.logits[: len(logits)]) <= PARITY_PER_SPREAD * oracle.spread
-        ).all()
-        return
-    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
-    logits = TritonBackend(quantized, DEVICE, "fp32").forward(batch)
-    difference = np.abs(logits - ReferenceBackend(quantized).forward(batch)) / oracle.spread
-    assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
-    assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
 
 
 def _pairs(oracle: Oracle) -> list[TokenizedPair]:
