@@ -69,6 +69,7 @@ def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_la
         ("new", "position_embedding_type", "absolute"),
         ("gte", "head_dim", 32),
         ("gemma2", "use_bidirectional_attention", True),
+        ("gemma2", "attn_logit_softcapping", "50"),
         ("llama", "partial_rotary_factor", 0.5),
         ("mistral", "sliding_window", 0),
         ("qwen2", "layer_types", ["full_attention"]),

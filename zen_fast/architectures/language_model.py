@@ -70,19 +70,18 @@ def _gemma2_spec(settings: Settings) -> EncoderSpec:
     spec = _gemma_spec(settings, settings.number("query_pre_attn_scalar", 256.0))
     window = settings.count("sliding_window", 4096)
     sliding = _sliding_layers(settings, [index % 2 == 0 for index in range(spec.num_layers)])
-    cap = settings.config.get("final_logit_softcapping", 30.0)
+    cap = settings.optional_number("final_logit_softcapping", 30.0)
     head = spec.head
-    if head.is_generative and cap is not None:
+    if head.is_generative and cap:
         # cap * tanh(logit / cap) of the positive and the negative token, then their difference.
-        head = replace(head, dense=True, dense_width=2, activation="tanh", logit_cap=float(cap))
-    attention_cap = settings.config.get("attn_logit_softcapping", 50.0)
+        head = replace(head, dense=True, dense_width=2, activation="tanh", logit_cap=cap)
     return replace(
         _windowed(spec, window, sliding),
         architecture="gemma2",
         head=head,
         norm_position="both",
         activation=settings.activation("hidden_activation", "gelu_pytorch_tanh"),
-        attention_cap=0.0 if attention_cap is None else float(attention_cap),
+        attention_cap=settings.optional_number("attn_logit_softcapping", 50.0) or 0.0,
     )
 
 

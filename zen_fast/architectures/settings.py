@@ -57,6 +57,11 @@ class Settings:
             self.refuse(name, "a number")
         return float(value)
 
+    def optional_number(self, name: str, default: float | None) -> float | None:
+        """A number, or None where the config says null."""
+        value = self.config.get(name, default)
+        return None if value is None else self.number(name, value)
+
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""
         value = self._value(name, default)
