@@ -42,7 +42,11 @@ Score = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 class RandomTexts:
     """A tokenizer of numbers: each stands for a text of random tokens."""
 
-    def encode_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> list[TokenizedPair]:
+    max_token_type = 0
+
+    def encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> list[TokenizedPair]:
         """Instruction, query and document end to end."""
         pairs = []
         for query, document in zip(queries, documents, strict=True):

@@ -11,7 +11,7 @@ import torch
 from random_models import MAX_LENGTH, RandomModel, Sequence
 
 from zen_fast.checkpoint import Checkpoint, load_checkpoint
-from zen_fast.checkpoint.answer_head import AnswerTokens
+from zen_fast.prompts.answer import AnswerTokens
 
 PAD_ID, EOS_ID = 0, 2
 
@@ -152,7 +152,7 @@ RANDOM_LANGUAGE_MODELS = (
             "num_key_value_heads": None,
             "head_dim": None,
         },
-        answer=AnswerTokens(YES),
+        answer=AnswerTokens(YES, None),
     ),
     RandomLanguageModel(
         "mistral-window", "Mistral", _decoder(48, 6, 2, 2, 35, sliding_window=11, head_dim=14)
@@ -162,7 +162,7 @@ RANDOM_LANGUAGE_MODELS = (
         "Gemma",
         _decoder(42, 3, 1, 2, 27, head_dim=18, hidden_act="gelu_pytorch_tanh"),
         saved_settings={"hidden_act": "gelu"},
-        answer=AnswerTokens(YES),
+        answer=AnswerTokens(YES, None),
     ),
     RandomLanguageModel(
         "gemma2-yes-no-capped",

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models
 
+from zen_fast.prompts import TEMPLATES
 from zen_fast.score_cache import model_fingerprint
 from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
+from zen_fast.tokenization import WindowSettings
 
 SPEC = EncoderSpec(
     architecture="bert",
@@ -42,7 +44,8 @@ def fingerprint(**changed: Any) -> bytes:
         "max_length": 16,
         "truncation": "longest_first",
         "truncation_side": "right",
-        "long_documents": "truncate",
+        "template": None,
+        "windows": None,
         "arithmetic": "cpu fp32 avx2",
     }
     return model_fingerprint(**(arguments | changed))
@@ -65,7 +68,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "max_length": {"max_length": None},
     "truncation": {"truncation": "only_second"},
     "truncation_side": {"truncation_side": "left"},
-    "long_documents": {"long_documents": "chunk"},
+    "template": {"template": TEMPLATES["monot5"]},
+    "windows": {"windows": WindowSettings()},
     "arithmetic": {"arithmetic": "cpu fp32 avx512_vnni"},
 }
 

@@ -18,7 +18,6 @@ from zen_fast.errors import InvalidTypeError
 from zen_fast.prefix_cache import (
     MIN_SAVED_TOKENS,
     PrefixCache,
-    common_beginning,
 )
 from zen_fast.spec import EncoderSpec, HeadSpec, LayerSpec
 from zen_fast.weights import Weights, parameter_shapes
@@ -56,7 +55,11 @@ INSTRUCTION = [5] * 40
 class Words:
     """A tokenizer of texts that are lists of ids: instruction, query, document."""
 
-    def encode_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> list[TokenizedPair]:
+    max_token_type = 0
+
+    def encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None
+    ) -> list[TokenizedPair]:
         return [
             _pair([*INSTRUCTION, *map(int, query.split()), *map(int, document.split())])
             for query, document in zip(queries, documents, strict=True)
@@ -142,7 +145,7 @@ def test_least_recently_used_prefix_leaves_first() -> None:
     def share(query: int) -> int:
         pairs = [_pair([query] * 35 + [document]) for document in (1, 2, 3)]
         before = cache.statistics().computed_tokens
-        assert [len(group.prefixes) for group in cache.groups(["q"] * 3, pairs)] == [3]
+        assert [len(group.prefixes) for group in cache.groups(pairs)] == [3]
         return cache.statistics().computed_tokens - before
 
     assert [share(query) for query in (10, 11, 10, 12, 10, 11)] == [35, 35, 0, 35, 0, 35]
@@ -153,7 +156,7 @@ def test_least_recently_used_prefix_leaves_first() -> None:
 def test_group_holds_no_more_prefixes_than_fit() -> None:
     cache = PrefixCache(80 * 8, 8, _fake_record)
     pairs = [_pair([query] * 35 + [document]) for query in range(10, 15) for document in (1, 2, 3)]
-    groups = list(cache.groups([str(index // 3) for index in range(15)], pairs))
+    groups = list(cache.groups(pairs))
     assert [len(group.indices) for group in groups] == [6, 6, 3]
     assert sorted(index for group in groups for index in group.indices) == list(range(15))
     assert all(group.num_bytes <= 80 * 8 for group in groups)
@@ -162,16 +165,18 @@ def test_group_holds_no_more_prefixes_than_fit() -> None:
 def test_prefix_that_saves_little_is_not_computed() -> None:
     cache = PrefixCache(80 * 8, 8, _fake_record)
     pairs = [_pair([9] * (MIN_SAVED_TOKENS - 1) + [document]) for document in (1, 2)]
-    (group,) = cache.groups(["q", "q"], pairs)
+    (group,) = cache.groups(pairs)
     assert group.indices == [0, 1]
     assert not group.prefixes
 
 
-def test_common_beginning_leaves_every_pair_a_token() -> None:
-    same = _pair([1, 2, 3])
-    assert common_beginning([same, same]).token_ids.tolist() == [1, 2]
-    assert common_beginning([_pair([1]), same]).token_ids.tolist() == []
-    assert common_beginning([_pair([1, 2, 9, 9]), same]).token_ids.tolist() == [1, 2]
+def test_every_pair_keeps_a_token_of_its_own() -> None:
+    cache = PrefixCache(200 * 8, 8, _fake_record)
+    beginning = list(range(1, 41))
+    pairs = [_pair(beginning), _pair(beginning), _pair([*beginning, 50]), _pair([*beginning, 60])]
+    (group,) = cache.groups(pairs)
+    assert sorted(group.indices) == [0, 1, 2, 3]
+    assert [len(group.prefixes[index]) for index in range(4)] == [39, 39, 39, 39]
 
 
 def test_reranker_shares_prefixes_without_changing_a_score(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_encode_pairs_in_small_groups_equals_one_group(
     own = load(folders["roberta"]).pair_tokenizer(longest_supported=LONGEST)
     texts = random_texts(4)
     expected = [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])]
-    monkeypatch.setattr("zen_fast.tokenization.pair_tokenizer.GROUP_CHARACTERS", 50)
+    monkeypatch.setattr("zen_fast.tokenization.text_tokenizer.GROUP_CHARACTERS", 50)
     assert [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])] == expected
 
 
@@ -276,8 +276,8 @@ def test_broken_tokenizer_json_raises(tmp_path: Path) -> None:
 
 
 def test_unknown_tokenizer_class_raises(tmp_path: Path) -> None:
-    rewrite_settings(save_bert(tmp_path), tokenizer_class="T5Tokenizer")
-    with pytest.raises(UnsupportedModelError, match=r"T5Tokenizer.*BertTokenizer"):
+    rewrite_settings(save_bert(tmp_path), tokenizer_class="BarthezTokenizer")
+    with pytest.raises(UnsupportedModelError, match=r"BarthezTokenizer.*BertTokenizer"):
         load(tmp_path)
 
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         ZenError,
     )
+    from zen_fast.prompts import PromptTemplate
     from zen_fast.reranker import ZenReranker
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
     "ZenReranker": "zen_fast.reranker",
+    "PromptTemplate": "zen_fast.prompts",
     "RankedDocument": "zen_fast.documents",
     "ZenError": "zen_fast.errors",
     "InvalidArgumentError": "zen_fast.errors",
@@ -44,6 +46,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelNotFoundError",
     "OutOfDeviceMemoryError",
+    "PromptTemplate",
     "RankedDocument",
     "UnsupportedDeviceError",
     "UnsupportedModelError",

@@ -21,13 +21,17 @@ class TokenizedPair:
     """(length,) int32"""
     token_type_ids: Int32Array
     """(length,) int32"""
+    num_head_tokens: int = 0
+    """Tokens before the document's first, the query among them; 0 where that is not known."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     def part(self, tokens: slice) -> TokenizedPair:
         """Some adjacent tokens of the pair."""
-        return TokenizedPair(self.token_ids[tokens], self.token_type_ids[tokens])
+        start, stop, _ = tokens.indices(len(self))
+        num_head_tokens = min(max(self.num_head_tokens - start, 0), stop - start)
+        return TokenizedPair(self.token_ids[tokens], self.token_type_ids[tokens], num_head_tokens)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple
 from itertools import groupby
 
@@ -12,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.backends import Backend
+from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
 from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization import PairTokenizer, PromptTokenizer
 
 
 class EngineGroup:
@@ -41,25 +43,47 @@ class EngineGroup:
         return self._engines[0].spec
 
     @property
-    def tokenizer(self) -> PairTokenizer:
+    def can_pause(self) -> bool:
+        """As `Engine.can_pause`."""
+        return self._engines[0].can_pause
+
+    @property
+    def tokenizer(self) -> PairTokenizer | PromptTokenizer:
         return self._engines[0].tokenizer
 
     def logits(
-        self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """Logits of each pair, as `Engine.logits`; equal queries next to each other are one."""
-        logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
+        return self.scores(queries, documents, show_progress, instruction).logits
+
+    def scores(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
+    ) -> PairScores:
+        """As `Engine.scores`; equal queries next to each other are one."""
+        has_windows = self._engines[0].has_windows
+        scores = PairScores.empty(len(queries), self.spec.head.num_labels, has_windows)
         parts = self._claim(_runs(queries))
         with ProgressBar(len(queries), show_progress) as progress:
 
             def score(engine_index: int) -> None:
                 chosen = parts[engine_index]
                 try:
-                    logits[chosen] = self._engines[engine_index].logits(
+                    part = self._engines[engine_index].scores(
                         [queries[index] for index in chosen],
                         [documents[index] for index in chosen],
                         show_progress=False,
+                        instruction=instruction,
                     )
+                    scores.put(chosen, part)
                 finally:
                     self._release(engine_index, len(chosen))
                 with self._lock:
@@ -72,7 +96,21 @@ class EngineGroup:
                 with ThreadPoolExecutor(len(busy)) as pool:
                     for each in [pool.submit(score, index) for index in busy]:
                         each.result()
-        return logits
+        return scores
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """As `Engine.prefix_cache_statistics`, summed over the engines."""
+        each = [astuple(engine.prefix_cache_statistics()) for engine in self._engines]
+        return PrefixCacheStatistics(*map(sum, zip(*each, strict=True)))
+
+    @contextmanager
+    def one(self, num_pairs: int) -> Iterator[Engine]:
+        """The engine that has the least to do, with `num_pairs` counted as its work meanwhile."""
+        (engine_index,) = (i for i, part in enumerate(self._claim([range(num_pairs)])) if part)
+        try:
+            yield self._engines[engine_index]
+        finally:
+            self._release(engine_index, num_pairs)
 
     def seconds_by_op(self) -> dict[str, float]:
         """As `Engine.seconds_by_op`, summed over the engines."""
@@ -81,11 +119,6 @@ class EngineGroup:
             for name, seconds in engine.seconds_by_op().items():
                 total[name] = total.get(name, 0.0) + seconds
         return total
-
-    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
-        """As `Engine.prefix_cache_statistics`, summed over the engines."""
-        each = [astuple(engine.prefix_cache_statistics()) for engine in self._engines]
-        return PrefixCacheStatistics(*map(sum, zip(*each, strict=True)))
 
     def _claim(self, runs: Sequence[range]) -> list[list[int]]:
         """Pairs for each engine: the longest list first, to whoever has the least to do."""

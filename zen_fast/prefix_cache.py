@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ MAX_PREFIXES = 256
 
 MIN_SAVED_TOKENS = 32
 """A prefix is computed where it saves at least as many tokens: less is not worth a pass."""
+
+_EARLIER = -1
+"""Index of the pair of an earlier call."""
 
 Record = Callable[[TokenizedPair, Prefix | None], NDArray[np.float32]]
 """Tokens, and what is known of their beginning → keys and values of the rest."""
@@ -75,24 +79,17 @@ class PrefixCache:
         self._record = record
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
-        self._lone_pair: TokenizedPair | None = None
+        self._last_pair: TokenizedPair | None = None
         self._counts = PrefixCacheStatistics(0, 0, 0, 0, 0, capacity_bytes)
         renew_in_children(self)
 
-    def groups(
-        self, queries: Sequence[str], pairs: Sequence[TokenizedPair]
-    ) -> Iterator[SharingGroup]:
-        """All pairs in groups, each pair with the prefix that it should continue.
-
-        A query's pairs share what all of them begin with. Pairs that are alone with their query
-        share what those begin with, the last such pair of earlier calls among them.
-        """
+    def groups(self, pairs: Sequence[TokenizedPair]) -> Iterator[SharingGroup]:
+        """All pairs in groups, each pair with the prefix that it should continue."""
         if self._capacity_tokens == 0:
             yield SharingGroup(list(range(len(pairs))))
             return
         group = SharingGroup()
-        for indices, shared, num_sharing in self._shares(queries, pairs):
-            prefix = self._prefix(shared, num_sharing)
+        for indices, prefix in self._shares(pairs):
             size = 0 if prefix is None else prefix.keys_values.nbytes
             if group.num_bytes + size > self._capacity_tokens * self._bytes_per_token:
                 yield group
@@ -114,23 +111,30 @@ class PrefixCache:
                 used_bytes=num_tokens * self._bytes_per_token,
             )
 
-    def _shares(
-        self, queries: Sequence[str], pairs: Sequence[TokenizedPair]
-    ) -> Iterator[tuple[list[int], TokenizedPair, int]]:
-        """Indices of pairs, the longest beginning that all of them go on from, how many share."""
-        by_query: dict[str, list[int]] = {}
-        for index, query in enumerate(queries):
-            by_query.setdefault(query, []).append(index)
-        alone = [indices[0] for indices in by_query.values() if len(indices) == 1]
-        if alone:
-            sharing = [pairs[index] for index in alone]
-            with self._lock:
-                last, self._lone_pair = self._lone_pair, sharing[-1]
-            sharing += [] if last is None else [last]
-            yield alone, common_beginning(sharing), len(sharing)
-        for indices in by_query.values():
-            if len(indices) > 1:
-                yield indices, common_beginning([pairs[i] for i in indices]), len(indices)
+    def _shares(self, pairs: Sequence[TokenizedPair]) -> Iterator[tuple[list[int], Prefix | None]]:
+        """Indices of pairs, and the longest prefix that all of them go on from.
+
+        Sorted, the pairs are the leaves of a tree of beginnings: instruction, then query. A
+        beginning is computed where enough pairs share what it adds to its parent. The last pair of
+        the call before is a leaf too: what comes twice will come again.
+        """
+        with self._lock:
+            earlier = [] if self._last_pair is None else [self._last_pair]
+            self._last_pair = pairs[-1] if pairs else self._last_pair
+        leaves = [*enumerate(pairs), *((_EARLIER, pair) for pair in earlier)]
+        leaves.sort(key=lambda leaf: leaf[1].token_ids.astype(">i4").tobytes())
+        common = [0, *(_num_shared(a, b) for (_, a), (_, b) in pairwise(leaves))]
+        ranges = [(0, len(leaves))] if pairs else []
+        while ranges:
+            first, last = ranges.pop()
+            shared = leaves[first][1].part(slice(min(common[first + 1 : last], default=-1)))
+            prefix = self._prefix(shared, last - first)
+            starts = [i for i in range(first + 1, last) if common[i] == len(shared)]
+            children = list(pairwise([first, *starts, last]))
+            ranges += [(start, end) for start, end in children if end - start > 1]
+            alone = [leaves[start][0] for start, end in children if end - start == 1]
+            if members := [index for index in alone if index != _EARLIER]:
+                yield members, prefix
 
     def _prefix(self, shared: TokenizedPair, num_sharing: int) -> Prefix | None:
         """The longest prefix of `shared` that is known or worth computing."""
@@ -173,12 +177,10 @@ class PrefixCache:
         self._entries = OrderedDict()
 
 
-def common_beginning(pairs: Sequence[TokenizedPair]) -> TokenizedPair:
-    """The longest beginning of all `pairs` that leaves each of them a token of its own."""
-    length = min(map(len, pairs)) - 1
-    for pair in pairs[1:]:
-        length = num_common(pairs[0].token_ids[:length], pair.token_ids)
-    return pairs[0].part(slice(length))
+def _num_shared(first: TokenizedPair, second: TokenizedPair) -> int:
+    """Length of the longest common beginning that leaves both a token of their own."""
+    length = min(len(first), len(second)) - 1
+    return num_common(first.token_ids[:length], second.token_ids[:length])
 
 
 def num_common(first: Int32Array, second: Int32Array) -> int:

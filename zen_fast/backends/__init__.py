@@ -14,6 +14,8 @@ class Backend(Protocol):
     """One encoder made ready to run."""
 
     name: str
+    arithmetic: str
+    """Kernels and precision: whatever rounds otherwise has another name."""
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""

@@ -65,6 +65,7 @@ class CpuBackend:
                 "or None for every usable core"
             )
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
+        self.arithmetic = f"cpu {self.isa}"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)
         recorder = Recorder()
         _record(encoder, recorder)

@@ -26,6 +26,7 @@ class ReferenceBackend:
     """Runs an encoder op by op."""
 
     name = "reference"
+    arithmetic = f"reference torch {torch.__version__}"
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from zen_fast.checkpoint.tensors import StoredTensor
 from zen_fast.errors import CheckpointError
+from zen_fast.prompts.answer import AnswerTokens
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import Array
-
-
-@dataclass(frozen=True)
-class AnswerTokens:
-    """The score is the positive token's logit, minus the negative one's where there is one."""
-
-    positive: int
-    negative: int | None = None
 
 
 def answer_head(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from zen_fast.architectures import Architecture, architecture_of, encoder_spec
-from zen_fast.checkpoint.answer_head import AnswerTokens, answer_head
+from zen_fast.checkpoint.answer_head import answer_head
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import StoredTensor, TensorFiles
 from zen_fast.errors import CheckpointError
+from zen_fast.prompts.answer import AnswerTokens
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,

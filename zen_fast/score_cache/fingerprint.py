@@ -8,8 +8,9 @@ from hashlib import blake2b
 import numpy as np
 from tokenizers import Tokenizer
 
+from zen_fast.prompts.template import PromptTemplate
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import Truncation, TruncationSide
+from zen_fast.tokenization import Truncation, TruncationSide, WindowSettings
 from zen_fast.weights import Array
 
 FINGERPRINT_BYTES = 32
@@ -21,10 +22,11 @@ def model_fingerprint(
     weights: Mapping[str, Array],
     tokenizer: Tokenizer,
     uses_token_types: bool,
+    template: PromptTemplate | None,
     max_length: int | None,
     truncation: Truncation,
     truncation_side: TruncationSide,
-    long_documents: str,
+    windows: WindowSettings | None,
     arithmetic: str,
 ) -> bytes:
     """A digest, 32 bytes, that differs wherever a score may differ.
@@ -36,10 +38,11 @@ def model_fingerprint(
         weights: canonical names → arrays, as the backend was given them.
         tokenizer: padding and truncation off.
         uses_token_types: whether the model is told token types.
+        template: what a language model reads around the texts.
         max_length: longest pair in tokens.
         truncation: which text of a longer pair is cut.
         truncation_side: at which end.
-        long_documents: what is done with a document that does not fit.
+        windows: how a document that does not fit is read; None where it is truncated.
         arithmetic: the backend with its precision and kernels: whatever rounds otherwise.
     """
     digest = blake2b(digest_size=FINGERPRINT_BYTES)
@@ -48,7 +51,7 @@ def model_fingerprint(
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
 
-    settings = (uses_token_types, max_length, truncation, truncation_side, long_documents)
+    settings = (uses_token_types, template, max_length, truncation, truncation_side, windows)
     # What a tokenizer's JSON leaves out: whether special tokens in a text are split.
     for setting in (spec, *settings, tokenizer.encode_special_tokens, arithmetic):
         add(repr(setting).encode("utf-8", "surrogatepass"))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from zen_fast.batching import Int32Array, TokenizedPair
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.tokenization.pair_layout import PairLayout, Run, learn_layout
-from zen_fast.tokenization.surrogates import original_positions, repaired
-from zen_fast.tokenization.token_cache import TokenCache, TokenCacheStatistics, TokenizedText
+from zen_fast.tokenization.text_tokenizer import TextTokenizer
+from zen_fast.tokenization.token_cache import TokenCacheStatistics, TokenizedText
 from zen_fast.tokenization.truncation import (
-    TRUNCATIONS,
     Truncation,
     TruncationSide,
+    check_truncation,
     truncated_lengths,
 )
 from zen_fast.tokenization.windows import (
@@ -32,17 +31,12 @@ from zen_fast.tokenization.windows import (
 
 logger = logging.getLogger(__name__)
 
-GROUP_CHARACTERS = 1 << 20
-"""Characters encoded at once: an encoding holds some 100 bytes per token until its ids are read."""
-
 
 class PairTokenizer:
     """Tokenizes, truncates and assembles pairs exactly as the stock tokenizer would.
 
-    The tokenizer is never changed after construction, so that any number of threads may encode at
-    once. A text that UTF-8 cannot carry is repaired first: surrogate pairs are joined, and lone
-    surrogates become U+FFFD (the stock tokenizer rejects them). The first call that cuts documents
-    off logs a warning.
+    Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`. The first
+    call that cuts documents off logs a warning.
 
     Args:
         tokenizer: becomes this object's own; its padding and truncation are switched off.
@@ -77,9 +71,7 @@ class PairTokenizer:
         uses_token_types: bool = True,
         cache_bytes: int = 0,
     ) -> None:
-        if truncation not in TRUNCATIONS:
-            accepted = ", ".join(map(repr, TRUNCATIONS))
-            raise InvalidArgumentError(f"truncation={truncation!r}: accepted are {accepted}")
+        check_truncation(truncation)
         if long_documents not in LONG_DOCUMENTS:
             accepted = ", ".join(map(repr, LONG_DOCUMENTS))
             raise InvalidArgumentError(
@@ -96,13 +88,18 @@ class PairTokenizer:
                 f"{self._layout.num_special_tokens} special tokens around a pair, so max_length "
                 f"must be at least {self._layout.num_special_tokens + 1}"
             )
-        self._tokenizer = tokenizer
         self._max_length = max_length
         self._room = None if max_length is None else max_length - self._layout.num_special_tokens
         self._truncation: Truncation = truncation
         self._truncation_side: TruncationSide = truncation_side
         self._windows = windows if long_documents == "chunk" else None
-        self._cache = TokenCache(cache_bytes)
+        self._texts = TextTokenizer(
+            tokenizer,
+            max_kept=self._room,
+            truncation_side=truncation_side,
+            cache_bytes=cache_bytes,
+            keeps_places=self._windows is not None,
+        )
         # Taken by the first warning and never given back.
         self._right_to_warn = threading.Lock()
 
@@ -112,21 +109,45 @@ class PairTokenizer:
         return self._max_length
 
     @property
+    def windows(self) -> WindowSettings | None:
+        """How a long document is cut into windows; None where it is truncated."""
+        return self._windows
+
+    @property
+    def truncation(self) -> Truncation:
+        """Which text of a longer pair is cut."""
+        return self._truncation
+
+    @property
     def layout(self) -> PairLayout:
         """The special tokens around a pair."""
         return self._layout
 
+    @property
+    def max_token_type(self) -> int:
+        """Largest token type id that any token of a pair can have."""
+        return self._layout.max_token_type
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Pairs have no place for an instruction."""
+        return False
+
     def cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
-        return self._cache.statistics()
+        return self._texts.cache_statistics()
 
-    def encode_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> list[TokenizedPair]:
+    def encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> list[TokenizedPair]:
         """Pair up `queries` and `documents` of equal length: one tokenized pair each, in order.
 
         Raises:
-            InvalidArgumentError: truncation is "only_second" and a query leaves no room.
+            InvalidArgumentError: there is an `instruction`, or truncation is "only_second" and a
+                query leaves no room.
         """
-        texts = self._tokenized((*queries, *documents))
+        _refuse(instruction)
+        texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         pairs: list[TokenizedPair] = []
         num_cut = 0
@@ -145,7 +166,7 @@ class PairTokenizer:
         return pairs
 
     def encode_windows(
-        self, queries: Sequence[str], documents: Sequence[str]
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
     ) -> list[list[Window]]:
         """Pair up `queries` and `documents` of equal length: the windows of each pair, in order.
 
@@ -155,15 +176,16 @@ class PairTokenizer:
         it leaves windows less than a quarter of the room.
 
         Raises:
-            InvalidArgumentError: truncation is "only_second" and a query leaves that little room,
-                or the tokenizer was not made with long_documents="chunk".
+            InvalidArgumentError: there is an `instruction`, truncation is "only_second" and a query
+                leaves that little room, or the tokenizer was not made with long_documents="chunk".
         """
+        _refuse(instruction)
         if self._windows is None:
             raise InvalidArgumentError(
                 "encode_windows needs a tokenizer that keeps documents whole: make it with "
                 'long_documents="chunk"'
             )
-        texts = self._tokenized((*queries, *documents))
+        texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         windows: list[list[Window]] = []
         for query, document in zip(queries, documents, strict=True):
@@ -204,40 +226,6 @@ class PairTokenizer:
             known[query, num_kept] = head
         return head
 
-    def _tokenized(self, texts: Iterable[str]) -> dict[str, TokenizedText]:
-        distinct = dict.fromkeys(texts)
-        known = self._cache.get(distinct)
-        missing = [text for text in distinct if text not in known]
-        if missing:
-            fresh = dict(zip(missing, self._encode(missing), strict=True))
-            self._cache.put(fresh.items())
-            known.update(fresh)
-        return known
-
-    def _encode(self, texts: list[str]) -> list[TokenizedText]:
-        encode, keep = self._tokenizer.encode_batch_fast, self._kept
-        if self._windows is not None:
-            # The fast one leaves out where the tokens stood.
-            encode, keep = self._tokenizer.encode_batch, _whole
-        return [
-            keep(text, encoding)
-            for group in _groups(texts)
-            for text, encoding in zip(
-                group,
-                encode([repaired(text) for text in group], add_special_tokens=False),
-                strict=True,
-            )
-        ]
-
-    def _kept(self, text: str, encoding: Encoding) -> TokenizedText:
-        """What any pair could keep of `text`, where texts are truncated."""
-        token_ids = encoding.ids
-        num_kept = len(token_ids) if self._room is None else min(len(token_ids), self._room)
-        kept = token_ids[:num_kept]
-        if self._truncation_side == "left":
-            kept = token_ids[len(token_ids) - num_kept :]
-        return TokenizedText(np.array(kept, dtype=np.int32), len(token_ids))
-
     def _cut(self, token_ids: Int32Array, num_kept: int) -> Int32Array:
         if self._truncation_side == "left":
             return token_ids[len(token_ids) - num_kept :]
@@ -255,24 +243,9 @@ def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> No
     )
 
 
-def _whole(text: str, encoding: Encoding) -> TokenizedText:
-    """All of `text`, with the places of its tokens, where windows are cut."""
-    starts = np.array([start for start, _ in encoding.offsets], dtype=np.int32)
-    positions = original_positions(text)
-    if positions is not None:
-        starts = positions[starts]
-    return TokenizedText(np.array(encoding.ids, dtype=np.int32), len(starts), starts)
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """`texts` in order, in groups of bounded length."""
-    group: list[str] = []
-    num_characters = 0
-    for text in texts:
-        if group and num_characters + len(text) > GROUP_CHARACTERS:
-            yield group
-            group, num_characters = [], 0
-        group.append(text)
-        num_characters += len(text)
-    if group:
-        yield group
+def _refuse(instruction: str | None) -> None:
+    if instruction is not None:
+        raise InvalidArgumentError(
+            f"instruction={instruction!r}: this model reads a bare query and document, and was "
+            "trained with no instruction; leave it out"
+        )
