@@ -9,20 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
-from random_language_models import NO, RANDOM_LANGUAGE_MODELS, YES
-from random_models import VOCAB_SIZE
+from random_language_models import NO, RANDOM_LANGUAGE_MODELS, YES  # noqa: E402
+from random_models import VOCAB_SIZE  # noqa: E402
+from tiny_rerankers import save_reranker  # noqa: E402
+from tolerances import PARITY_PER_SPREAD  # noqa: E402
 
-from zen_fast.backends.cpu import CpuBackend
-from zen_fast.batching import TokenizedPair, pack
-from zen_fast.checkpoint import load_checkpoint
-from zen_fast.checkpoint.quantized import save_quantized
-from zen_fast.encoder import Encoder
-from zen_fast.errors import CheckpointError
-from zen_fast.prompts.answer import AnswerTokens
-from zen_fast.quantization import quantize_weights
+from zen_fast import PromptTemplate, ZenReranker  # noqa: E402
+from zen_fast.backends.cpu import CpuBackend  # noqa: E402
+from zen_fast.batching import TokenizedPair, pack  # noqa: E402
+from zen_fast.checkpoint import load_checkpoint  # noqa: E402
+from zen_fast.checkpoint.quantized import save_quantized  # noqa: E402
+from zen_fast.encoder import Encoder  # noqa: E402
+from zen_fast.errors import CheckpointError  # noqa: E402
+from zen_fast.prompts.answer import AnswerTokens  # noqa: E402
+from zen_fast.quantization import quantize_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,43 @@ def test_untied_model_without_its_output_rows_is_refused(folder: Path, tmp_path:
 def test_answer_of_a_model_with_a_head_is_refused() -> None:
     with pytest.raises(CheckpointError, match="head of its own"):
         load_checkpoint("zen-mini").answering(AnswerTokens(1, None))
+
+
+def test_generative_reranker_scores_as_the_stock_model_answers(tmp_path: Path) -> None:
+    folder = save_reranker(tmp_path / "model", "roberta")
+    vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    config = transformers.Qwen3Config(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_hidden_layers=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    model = transformers.Qwen3ForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    positive, negative = 7, 9
+    template = PromptTemplate(
+        ("<s>{query}</s></s>{document}</s>",),
+        positive=positive,
+        negative=negative,
+        activation="identity",
+    )
+    reranker = ZenReranker.from_pretrained(folder, template=template)
+    query, documents = (
+        "what makes bread rise",
+        ["yeast", "the sun", "flour and water", "", "a", "b"],
+    )
+    sequences = reranker.engine.encode([query] * len(documents), documents).sequences
+    expected = []
+    for sequence in sequences:
+        ids = torch.from_numpy(sequence.token_ids)[None].long()
+        with torch.inference_mode():
+            last = model(ids).logits[0, -1].numpy()
+        expected.append(last[positive] - last[negative])
+    scores = reranker.score(query, documents)
+    assert reranker.prefix_cache_statistics().saved_tokens > 0
+    assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * np.std(expected)
