@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_prefix_that_saves_little_is_not_computed() -> None:
     (group,) = cache.groups(pairs)
     assert group.indices == [0, 1]
     assert not group.prefixes
+
+
+def test_document_that_comes_twice_is_no_prefix() -> None:
+    cache = PrefixCache(500 * 8, 8, _fake_record)
+    pair = replace(_pair(list(range(1, 101))), num_head_tokens=50)
+    for num_shared in (0, 50, 50):
+        (group,) = cache.groups([pair])
+        assert [len(prefix) for prefix in group.prefixes.values()] == [num_shared][: num_shared > 0]
 
 
 def test_every_pair_keeps_a_token_of_its_own() -> None:

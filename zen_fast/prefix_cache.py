@@ -79,7 +79,7 @@ class PrefixCache:
         self._record = record
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
-        self._last_pair: TokenizedPair | None = None
+        self._earlier_head: TokenizedPair | None = None
         self._counts = PrefixCacheStatistics(0, 0, 0, 0, 0, capacity_bytes)
         renew_in_children(self)
 
@@ -116,11 +116,12 @@ class PrefixCache:
 
         Sorted, the pairs are the leaves of a tree of beginnings: instruction, then query. A
         beginning is computed where enough pairs share what it adds to its parent. The last pair of
-        the call before is a leaf too: what comes twice will come again.
+        the call before is a leaf too, up to its document: what comes twice will come again.
         """
         with self._lock:
-            earlier = [] if self._last_pair is None else [self._last_pair]
-            self._last_pair = pairs[-1] if pairs else self._last_pair
+            earlier = [] if self._earlier_head is None else [self._earlier_head]
+            if pairs:
+                self._earlier_head = _head(pairs[-1])
         leaves = [*enumerate(pairs), *((_EARLIER, pair) for pair in earlier)]
         leaves.sort(key=lambda leaf: leaf[1].token_ids.astype(">i4").tobytes())
         common = [0, *(_num_shared(a, b) for (_, a), (_, b) in pairwise(leaves))]
@@ -175,6 +176,11 @@ class PrefixCache:
         """Forget everything, the lock included: a fork may have cut _keep() in two."""
         self._lock = threading.Lock()
         self._entries = OrderedDict()
+
+
+def _head(pair: TokenizedPair) -> TokenizedPair:
+    """What comes before a pair's document, and a token of that; all where this is not known."""
+    return pair.part(slice(pair.num_head_tokens + 1)) if pair.num_head_tokens else pair
 
 
 def _num_shared(first: TokenizedPair, second: TokenizedPair) -> int:
