@@ -1,8 +1,9 @@
-// Softmax attention inside each packed sequence, one (sequence, head) at a time, fp32.
+// Softmax attention inside each packed sequence, one (sequence, kv head) at a time, fp32.
 //
-// Keys and values of the head are packed into gemm panels, so both products run on the gemm's inner
-// loop. A block of query rows keeps its whole rows of scores: no running rescale is needed, and a
-// row of 512 scores is 2 KiB. With a window only the keys that a block can see are touched.
+// Keys and values of the head, those of the sequence's prefix first, are packed into gemm panels,
+// so both products run on the gemm's inner loop. A block of query rows keeps its whole rows of
+// scores: no running rescale is needed, and a row of 512 scores is 2 KiB. With a window only the
+// keys that a block can see are touched.
 #pragma once
 
 #include "gemm.h"
@@ -14,9 +15,9 @@ namespace zen::ZEN_ISA {
 // Rows of scores held at a time: a few tiles, while rows x length stays near 128 KiB of L2.
 constexpr int kMaxBlockRows = 8 * kTileRows;
 
-inline int query_block_rows(int max_seqlen) {
+inline int query_block_rows(int max_keys) {
   constexpr int kMaxScores = 32 * 1024;
-  const int rows = smaller(kMaxBlockRows, kMaxScores / larger(1, max_seqlen));
+  const int rows = smaller(kMaxBlockRows, kMaxScores / larger(1, max_keys));
   return larger(kTileRows, rows / kTileRows * kTileRows);
 }
 
@@ -32,7 +33,7 @@ struct AttentionScratch {
   size_t num_floats;
 
   AttentionScratch(const AttentionArgs& args, int length, float* base) {
-    const int block_rows = query_block_rows(args.max_seqlen);
+    const int block_rows = query_block_rows(args.max_keys);
     const size_t padded_length = static_cast<size_t>(round_up_to_panel(length));
     const size_t padded_buckets = static_cast<size_t>(round_up_to_panel(args.num_buckets));
     float* next = base;
@@ -51,15 +52,16 @@ struct AttentionScratch {
 };
 
 inline size_t attention_scratch(const AttentionArgs& args) {
-  return AttentionScratch(args, args.max_seqlen, nullptr).num_floats;
+  return AttentionScratch(args, args.max_keys, nullptr).num_floats;
 }
 
-// Packs x (length, width), read as its transpose, for gemm: the values' side of the product.
-inline void pack_transposed(MatrixView x, int length, int width, float* packed) {
+// Packs rows (length, width), read as their transpose, for gemm: the values' side of the product.
+template <typename Row>
+inline void pack_transposed(Row row_at, int length, int width, float* packed) {
   for (int column = 0; column < width; column += kPanelWidth) {
     const int columns = smaller(kPanelWidth, width - column);
     for (int row = 0; row < length; ++row, packed += kPanelWidth) {
-      const float* source = x.row(row) + column;
+      const float* source = row_at(row) + column;
       for_each_vector(columns, [&](int c, int lanes) {
         store_lanes(load_lanes(source + c, lanes), packed + c, lanes);
       });
@@ -105,66 +107,86 @@ inline float softmax_row(float* scores, int first, int last, float scale) {
   return reduce_add(sum) + tail_sum;
 }
 
-// One head of one sequence.
+// One kv head of one sequence, and the heads that it serves. Keys are counted from the beginning of
+// the prefix, and so are the places of queries.
 class HeadAttention {
  public:
-  HeadAttention(const AttentionArgs& args, float* scratch, int sequence, int head)
+  HeadAttention(const AttentionArgs& args, float* scratch, int sequence, int kv_head)
       : args_(args),
         begin_(args.cu_seqlens[sequence]),
-        length_(args.cu_seqlens[sequence + 1] - begin_),
-        column_(head * args.head_dim),
-        head_(head),
-        query_begin_(args.first_rows_only ? sequence : begin_),
-        num_queries_(args.first_rows_only ? 1 : length_),
-        block_rows_(query_block_rows(args.max_seqlen)),
+        prefix_(args.prefixes != nullptr ? args.prefixes[sequence] : Prefix{nullptr, 0}),
+        length_(prefix_.length + args.cu_seqlens[sequence + 1] - begin_),
+        kv_head_(kv_head),
+        query_begin_(args.one_row_each ? sequence : begin_),
+        num_queries_(args.one_row_each ? 1 : length_ - prefix_.length),
+        first_place_(args.causal ? length_ - num_queries_ : 0),
+        block_rows_(query_block_rows(args.max_keys)),
         score_stride_(round_up_to_panel(length_)),
         scratch_(args, length_, scratch) {}
 
   void run() {
-    pack_gemm(head_rows(args_.key, begin_), length_, args_.head_dim, scratch_.keys);
-    pack_transposed(head_rows(args_.value, begin_), length_, args_.head_dim, scratch_.values);
-    if (args_.relative_queries != nullptr) {
-      bucket_products(head_rows(args_.key, begin_), length_, args_.relative_queries,
-                      scratch_.key_buckets);
-    }
-    for (int first = 0; first < num_queries_; first += block_rows_) {
-      attend(first, smaller(first + block_rows_, num_queries_));
+    const ptrdiff_t kv_width = ptrdiff_t{args_.num_kv_heads} * args_.head_dim;
+    const auto row_of = [this](MatrixView own, ptrdiff_t prefix_column) {
+      const ptrdiff_t column = ptrdiff_t{kv_head_} * args_.head_dim;
+      const float* prefix = prefix_.length > 0 ? prefix_.rows + prefix_column + column : nullptr;
+      return [=](int row) {
+        return row < prefix_.length ? prefix + row * args_.prefix_stride
+                                    : own.row(begin_ + row - prefix_.length) + column;
+      };
+    };
+    pack_rows(row_of(args_.key, args_.prefix_column), length_, args_.head_dim, scratch_.keys);
+    pack_transposed(row_of(args_.value, args_.prefix_column + kv_width), length_, args_.head_dim,
+                    scratch_.values);
+    const int group = args_.num_heads / args_.num_kv_heads;
+    for (int head = kv_head_ * group; head < (kv_head_ + 1) * group; ++head) {
+      if (args_.relative_queries != nullptr) {  // DeBERTa: as many kv heads as heads, no prefix
+        bucket_products(head, head_rows(head, args_.key, begin_), length_, args_.relative_queries,
+                        scratch_.key_buckets);
+      }
+      for (int first = 0; first < num_queries_; first += block_rows_) {
+        attend(head, first, smaller(first + block_rows_, num_queries_));
+      }
     }
   }
 
  private:
-  MatrixView head_rows(MatrixView x, int row) const { return {x.row(row) + column_, x.ld}; }
+  MatrixView head_rows(int head, MatrixView x, int row) const {
+    return {x.row(row) + ptrdiff_t{head} * args_.head_dim, x.ld};
+  }
 
-  int first_key(int query) const { return args_.window < 0 ? 0 : larger(0, query - args_.window); }
-  int end_key(int query) const {
-    return args_.window < 0 ? length_ : smaller(length_, query + args_.window + 1);
+  int first_key(int place) const { return args_.window < 0 ? 0 : larger(0, place - args_.window); }
+  int end_key(int place) const {
+    if (args_.causal) return place + 1;
+    return args_.window < 0 ? length_ : smaller(length_, place + args_.window + 1);
   }
 
   // Query rows [first, last) of the sequence.
-  void attend(int first, int last) {
-    const int rows = last - first;
-    const int key_begin = first_key(first) / kPanelWidth * kPanelWidth;
-    const int key_end = end_key(last - 1);
-    const MatrixView query = head_rows(args_.query, query_begin_ + first);
+  void attend(int head, int first, int last) {
+    const int rows = last - first, place = first_place_ + first;
+    const int key_begin = first_key(place) / kPanelWidth * kPanelWidth;
+    const int key_end = end_key(place + rows - 1);
+    const MatrixView query = head_rows(head, args_.query, query_begin_ + first);
     const ptrdiff_t key_panel = ptrdiff_t{kPanelWidth} * args_.head_dim;
     plain_gemm(query, rows, args_.head_dim, scratch_.keys, key_panel,
                {scratch_.scores, score_stride_}, score_stride_, key_begin / kPanelWidth,
                round_up_to_panel(key_end) / kPanelWidth);
     if (args_.relative_keys != nullptr) {
-      bucket_products(query, rows, args_.relative_keys, scratch_.query_buckets);
+      bucket_products(head, query, rows, args_.relative_keys, scratch_.query_buckets);
     }
 
     float sums[kMaxBlockRows];
     for (int r = 0; r < rows; ++r) {
       float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
-      const int begin = first_key(first + r), end = end_key(first + r);
-      add_relative_scores(scores, r, first + r, begin, end);
-      sums[r] = softmax_row(scores, begin, end, args_.scale);
+      const int begin = first_key(place + r), end = end_key(place + r);
+      add_relative_scores(scores, r, place + r, begin, end);
+      if (args_.cap > 0.0f) cap_scores(scores + begin, end - begin);
+      sums[r] = softmax_row(scores, begin, end, args_.cap > 0.0f ? 1.0f : args_.scale);
       for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
       for (int key = end; key < key_end; ++key) scores[key] = 0.0f;
     }
 
-    const MutableMatrixView out{args_.out.row(query_begin_ + first) + column_, args_.out.ld};
+    const MutableMatrixView out{
+        args_.out.row(query_begin_ + first) + ptrdiff_t{head} * args_.head_dim, args_.out.ld};
     const ptrdiff_t value_panel = ptrdiff_t{kPanelWidth} * length_;
     plain_gemm({scratch_.scores + key_begin, score_stride_}, rows, key_end - key_begin,
                scratch_.values + ptrdiff_t{key_begin} * kPanelWidth, value_panel, out,
@@ -179,13 +201,21 @@ class HeadAttention {
   }
 
   // products (rows, padded_buckets) = x · tableᵀ for the buckets that this length can reach.
-  void bucket_products(MatrixView x, int rows, const float* table, float* products) const {
+  void bucket_products(int head, MatrixView x, int rows, const float* table,
+                       float* products) const {
     const int stride = round_up_to_panel(args_.num_buckets);
     const int lowest = args_.bucket_of_distance[1 - length_];
     const int highest = args_.bucket_of_distance[length_ - 1];
-    const float* head_table = table + head_ * ptrdiff_t{stride} * args_.head_dim;
+    const float* head_table = table + head * ptrdiff_t{stride} * args_.head_dim;
     plain_gemm(x, rows, args_.head_dim, head_table, ptrdiff_t{kPanelWidth} * args_.head_dim,
                {products, stride}, stride, lowest / kPanelWidth, highest / kPanelWidth + 1);
+  }
+
+  void cap_scores(float* scores, int count) const {
+    const Vec cap = Vec::broadcast(args_.cap), factor = Vec::broadcast(args_.scale / args_.cap);
+    for_each_vector(count, [&](int c, int lanes) {
+      store_lanes(cap * tanh(load_lanes(scores + c, lanes) * factor), scores + c, lanes);
+    });
   }
 
   void add_relative_scores(float* scores, int block_row, int query, int begin, int end) const {
@@ -204,13 +234,17 @@ class HeadAttention {
   }
 
   const AttentionArgs& args_;
-  int begin_, length_, column_, head_, query_begin_, num_queries_, block_rows_, score_stride_;
+  int begin_;
+  Prefix prefix_;
+  int length_, kv_head_, query_begin_, num_queries_;
+  int first_place_;  // of the first query row
+  int block_rows_, score_stride_;
   AttentionScratch scratch_;
 };
 
 inline void attention(const AttentionArgs& args, float* scratch, int first_item, int last_item) {
   for (int item = first_item; item < last_item; ++item) {
-    HeadAttention(args, scratch, item / args.num_heads, item % args.num_heads).run();
+    HeadAttention(args, scratch, item / args.num_kv_heads, item % args.num_kv_heads).run();
   }
 }
 

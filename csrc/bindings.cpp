@@ -22,6 +22,8 @@ namespace {
 
 using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using ByteArray = py::array_t<int8_t, py::array::c_style>;
+// Per sequence: every layer's keys and values of each token of its prefix, or none.
+using PrefixList = std::vector<std::optional<FloatArray>>;
 using IdArray = py::array_t<int32_t, py::array::c_style>;
 using ViewTuple = std::tuple<int, int, int>;  // slot, column, width
 
@@ -81,9 +83,10 @@ class RecordedProgram {
                              width);
   }
 
-  void embed(const std::vector<std::tuple<std::string, py::array>>& tables, const ViewTuple& out) {
+  void embed(const std::vector<std::tuple<std::string, py::array, float>>& tables,
+             const ViewTuple& out) {
     std::vector<zen::EmbeddingSource> sources;
-    for (const auto& [index, rows] : tables) {
+    for (const auto& [index, rows, scale] : tables) {
       const bool is_half = rows.dtype().kind() == 'f' && rows.itemsize() == 2;
       require(is_half || rows.dtype().is(py::dtype::of<float>()), "tables are fp32 or fp16");
       require(rows.flags() & py::array::c_style, "tables are contiguous");
@@ -91,7 +94,7 @@ class RecordedProgram {
       const zen::IdKind kind = index == "token"      ? zen::IdKind::kToken
                                : index == "position" ? zen::IdKind::kPosition
                                                      : zen::IdKind::kTokenType;
-      sources.push_back({kind, rows.data(), is_half});
+      sources.push_back({kind, rows.data(), is_half, scale});
       id_bounds_[kind] = rows.shape(0);
       kept_alive_.push_back(rows);
     }
@@ -136,11 +139,15 @@ class RecordedProgram {
   }
 
   void norm(const ViewTuple& x, const ViewTuple& out, const FloatArray& weight,
-            const std::optional<FloatArray>& bias, float eps) {
-    require(weight.size() == view(x).width, "weight is (width,)");
-    require(!bias || bias->size() == view(x).width, "bias is (width,)");
-    program_.add(zen::make_layer_norm(kernels(), view(x), view(out), weight.data(),
-                                      data_or_null(bias), eps));
+            const std::optional<FloatArray>& bias, float eps, bool centred,
+            const std::optional<ViewTuple>& residual) {
+    require(weight.size() > 0 && view(x).width % weight.size() == 0,
+            "x is as wide as the weight, or several times as wide");
+    require(!bias || bias->size() == weight.size(), "bias is as wide as the weight");
+    const zen::NormWeights norm{weight.data(), data_or_null(bias), static_cast<int>(weight.size()),
+                                eps, centred};
+    program_.add(zen::make_norm(kernels(), view(x), view(out), norm,
+                                residual ? view(*residual) : zen::View{0, 0, 0}));
   }
 
   void gate(const ViewTuple& x, const ViewTuple& out, const std::string& activation,
@@ -151,6 +158,7 @@ class RecordedProgram {
 
   void rotary(const ViewTuple& x, const ViewTuple& out, int num_heads,
               const std::vector<double>& inverse_frequencies) {
+    id_bounds_.try_emplace(zen::IdKind::kPosition, program_.max_length());
     auto& tables = rotary_tables_[inverse_frequencies];
     if (!tables) {
       tables =
@@ -160,10 +168,16 @@ class RecordedProgram {
   }
 
   void attention(const ViewTuple& query, const ViewTuple& key, const ViewTuple& value,
-                 const ViewTuple& out, int num_heads, float scale, std::optional<int> window,
+                 const ViewTuple& out, int layer, int num_heads, int num_kv_heads, float scale,
+                 float cap, bool causal, std::optional<int> window,
                  const std::optional<FloatArray>& relative_keys,
                  const std::optional<FloatArray>& relative_queries,
                  const std::vector<int32_t>& bucket_of_distance) {
+    require(num_kv_heads > 0 && num_heads % num_kv_heads == 0, "kv heads are shared out evenly");
+    is_causal_ = is_causal_ && causal;
+    kv_stride_ = std::max(kv_stride_, 2 * ptrdiff_t{layer + 1} * view(key).width);
+    const zen::AttentionPattern pattern{layer, num_heads, num_kv_heads,       scale,
+                                        cap,   causal,    window.value_or(-1)};
     zen::RelativeTables relative;
     relative.keys = data_or_null(relative_keys);
     relative.queries = data_or_null(relative_queries);
@@ -182,12 +196,12 @@ class RecordedProgram {
       }
     }
     program_.add(zen::make_attention(kernels(), view(query), view(key), view(value), view(out),
-                                     num_heads, scale, window.value_or(-1), relative));
+                                     pattern, relative));
   }
 
   void pool(const ViewTuple& x, const ViewTuple& out, const std::string& pooling) {
-    program_.add(pooling == "first" ? zen::make_first_pool(view(x), view(out))
-                                    : zen::make_mean_pool(kernels(), view(x), view(out)));
+    program_.add(pooling == "mean" ? zen::make_mean_pool(kernels(), view(x), view(out))
+                                   : zen::make_token_pool(view(x), view(out), pooling == "last"));
   }
 
   void neighbours(const ViewTuple& x, const ViewTuple& out, int count) {
@@ -211,9 +225,41 @@ class RecordedProgram {
 
   py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
                          const IdArray& position_ids, const IdArray& cu_seqlens,
-                         std::optional<int> from_pause, std::optional<int> to_pause,
-                         const std::optional<FloatArray>& states) {
-    check_sequences(cu_seqlens, token_ids.size());
+                         const PrefixList& prefixes, std::optional<int> from_pause,
+                         std::optional<int> to_pause, const std::optional<FloatArray>& states) {
+    return replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, nullptr,
+                  from_pause, to_pause, states);
+  }
+
+  // Keys and values of each sequence's own tokens, (length, floats of one token) each.
+  std::vector<py::array_t<float>> keys_values(const IdArray& token_ids,
+                                              const IdArray& token_type_ids,
+                                              const IdArray& position_ids,
+                                              const IdArray& cu_seqlens,
+                                              const PrefixList& prefixes) {
+    require(is_causal_, "only causal tokens do not depend on what comes after them");
+    check_sequences(cu_seqlens, token_ids.size(), prefixes);
+    std::vector<py::array_t<float>> arrays;
+    std::vector<float*> kept;
+    for (py::ssize_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
+      const py::ssize_t length = cu_seqlens.at(i + 1) - cu_seqlens.at(i);
+      arrays.emplace_back(std::vector<py::ssize_t>{length, kv_stride_});
+      kept.push_back(arrays.back().mutable_data());
+    }
+    replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, kept.data(), std::nullopt,
+           std::nullopt, std::nullopt);
+    return arrays;
+  }
+
+ private:
+  const zen::Kernels& kernels() const { return program_.kernels(); }
+
+  py::array_t<float> replay(const IdArray& token_ids, const IdArray& token_type_ids,
+                            const IdArray& position_ids, const IdArray& cu_seqlens,
+                            const PrefixList& prefixes, float* const* kept,
+                            std::optional<int> from_pause, std::optional<int> to_pause,
+                            const std::optional<FloatArray>& states) {
+    check_sequences(cu_seqlens, token_ids.size(), prefixes);
     check_ids(token_ids, zen::IdKind::kToken, token_ids.size(), "token_ids");
     check_ids(token_type_ids, zen::IdKind::kTokenType, token_ids.size(), "token_type_ids");
     check_ids(position_ids, zen::IdKind::kPosition, token_ids.size(), "position_ids");
@@ -224,6 +270,14 @@ class RecordedProgram {
     batch.cu_seqlens = cu_seqlens.data();
     batch.num_tokens = static_cast<int>(token_ids.size());
     batch.num_sequences = static_cast<int>(cu_seqlens.size()) - 1;
+    std::vector<zen::Prefix> rows;
+    for (const auto& prefix : prefixes) {
+      rows.push_back(prefix ? zen::Prefix{prefix->data(), static_cast<int>(prefix->shape(0))}
+                            : zen::Prefix{nullptr, 0});
+    }
+    batch.prefixes = rows.empty() ? nullptr : rows.data();
+    batch.kept = kept;
+    batch.kv_stride = kv_stride_;
     const zen::Stretch stretch = checked_stretch(from_pause, to_pause, data_or_null(states),
                                                  states ? states->size() : 0, batch.num_tokens);
     const bool is_whole = stretch.to_pause == zen::Stretch::kWhole;
@@ -237,16 +291,23 @@ class RecordedProgram {
     return result;
   }
 
- private:
-  const zen::Kernels& kernels() const { return program_.kernels(); }
-
-  void check_sequences(const IdArray& cu_seqlens, py::ssize_t num_tokens) const {
+  void check_sequences(const IdArray& cu_seqlens, py::ssize_t num_tokens,
+                       const PrefixList& prefixes) const {
     require(cu_seqlens.ndim() == 1 && cu_seqlens.size() >= 2 && cu_seqlens.at(0) == 0 &&
                 cu_seqlens.at(cu_seqlens.size() - 1) == num_tokens,
             "cu_seqlens runs from 0 to the number of tokens");
+    require(prefixes.empty() ||
+                (is_causal_ && static_cast<py::ssize_t>(prefixes.size()) == cu_seqlens.size() - 1),
+            "prefixes are the sequences' of a causal model");
     for (py::ssize_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
-      const int length = cu_seqlens.at(i + 1) - cu_seqlens.at(i);
+      py::ssize_t length = cu_seqlens.at(i + 1) - cu_seqlens.at(i);
       require(length >= 1, "every sequence has a token");
+      if (!prefixes.empty() && prefixes[static_cast<size_t>(i)]) {
+        const FloatArray& prefix = *prefixes[static_cast<size_t>(i)];
+        require(prefix.ndim() == 2 && prefix.shape(1) == kv_stride_,
+                "a prefix is (length, floats of one token)");
+        length += prefix.shape(0);
+      }
       require(length <= program_.max_length(), "every sequence fits max_length");
     }
   }
@@ -285,6 +346,8 @@ class RecordedProgram {
   std::map<std::vector<double>, std::shared_ptr<const zen::RotaryTables>> rotary_tables_;
   std::vector<py::object> kept_alive_;
   int num_labels_ = 0;
+  bool is_causal_ = true;
+  ptrdiff_t kv_stride_ = 0;  // floats of one token's keys and values in all layers
 };
 
 }  // namespace
@@ -317,13 +380,14 @@ PYBIND11_MODULE(_C, m) {
            py::arg("values"), py::arg("scales"), py::arg("bias"), py::arg("activation"),
            py::arg("residual") = py::none())
       .def("norm", &RecordedProgram::norm, py::arg("x"), py::arg("out"), py::arg("weight"),
-           py::arg("bias"), py::arg("eps"))
+           py::arg("bias"), py::arg("eps"), py::arg("centred"), py::arg("residual") = py::none())
       .def("gate", &RecordedProgram::gate, py::arg("x"), py::arg("out"), py::arg("activation"),
            py::arg("activate_first"))
       .def("rotary", &RecordedProgram::rotary, py::arg("x"), py::arg("out"), py::arg("num_heads"),
            py::arg("inverse_frequencies"))
       .def("attention", &RecordedProgram::attention, py::arg("query"), py::arg("key"),
-           py::arg("value"), py::arg("out"), py::arg("num_heads"), py::arg("scale"),
+           py::arg("value"), py::arg("out"), py::arg("layer"), py::arg("num_heads"),
+           py::arg("num_kv_heads"), py::arg("scale"), py::arg("cap"), py::arg("causal"),
            py::arg("window"), py::arg("relative_keys"), py::arg("relative_queries"),
            py::arg("bucket_of_distance"))
       .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
@@ -334,8 +398,13 @@ PYBIND11_MODULE(_C, m) {
       .def("output", &RecordedProgram::output, py::arg("x"))
       .def(
           "run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
-          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("from_pause") = py::none(),
-          py::arg("to_pause") = py::none(), py::arg("states") = py::none(),
+          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("prefixes") = PrefixList{},
+          py::arg("from_pause") = py::none(), py::arg("to_pause") = py::none(),
+          py::arg("states") = py::none(),
           "Logits (num_sequences, num_labels) of a packed batch, or the states (num_tokens, width) "
-          "at to_pause; releases the GIL.");
+          "at to_pause; releases the GIL.")
+      .def("keys_values", &RecordedProgram::keys_values, py::arg("token_ids"),
+           py::arg("token_type_ids"), py::arg("position_ids"), py::arg("cu_seqlens"),
+           py::arg("prefixes") = PrefixList{},
+           "Every layer's keys and values of each sequence's own tokens; releases the GIL.");
 }

@@ -25,17 +25,23 @@ inline size_t packed_size(int n, int k) {
   return num_panels * kPanelWidth * static_cast<size_t>(k);
 }
 
-inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
+// row_at(i) points at row i of B.
+template <typename Row>
+inline void pack_rows(Row row_at, int n, int k, float* packed) {
   for (int first = 0; first < n; first += kPanelWidth, packed += ptrdiff_t{kPanelWidth} * k) {
     const int rows = smaller(kPanelWidth, n - first);
     for (int row = 0; row < rows; ++row) {
-      const float* source = b.row(first + row);
+      const float* source = row_at(first + row);
       for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = source[i];
     }
     for (int row = rows; row < kPanelWidth; ++row) {
       for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = 0.0f;
     }
   }
+}
+
+inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
+  pack_rows([&](int row) { return b.row(row); }, n, k, packed);
 }
 
 // c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.

@@ -65,17 +65,30 @@ struct QuantizedGemmArgs {
   Activation activation;
 };
 
+// Tokens that come before a sequence's own: `length` rows of every layer's keys and values.
+struct Prefix {
+  const float* rows;
+  int length;
+};
+
 // Scores and weighted sums of one attention op over a chunk of packed sequences.
 struct AttentionArgs {
-  MatrixView query;       // (tokens, heads * head_dim), or (sequences, ...) with first_rows_only
-  MatrixView key, value;  // (tokens, heads * head_dim)
+  MatrixView query;       // (tokens, heads * head_dim), or (sequences, ...) with one_row_each
+  MatrixView key, value;  // (tokens, kv_heads * head_dim)
   MutableMatrixView out;  // like query
   const int32_t* cu_seqlens;
-  int max_seqlen;
-  int num_heads, head_dim;
+  int max_keys;  // of one sequence, its prefix included
+  // Each kv head serves num_heads / num_kv_heads adjacent heads.
+  int num_heads, num_kv_heads, head_dim;
   float scale;
-  int window;            // largest distance attended to, or -1 for no bound
-  bool first_rows_only;  // the query's rows are the sequences' first tokens
+  float cap;          // scaled scores become cap * tanh(score / cap); 0 for no cap
+  bool causal;        // a token attends to none behind it
+  int window;         // largest distance attended to, or -1 for no bound
+  bool one_row_each;  // the query's rows are the sequences' first tokens, or last ones where causal
+  // Causal: (sequences,) or null. This layer's keys begin `prefix_column` floats into each row, the
+  // values kv_heads * head_dim later; rows are `prefix_stride` floats apart.
+  const Prefix* prefixes;
+  ptrdiff_t prefix_column, prefix_stride;
   // DeBERTa: per head, packed (num_buckets, head_dim) tables, or null; see pack_gemm.
   const float* relative_keys;
   const float* relative_queries;
@@ -87,6 +100,19 @@ struct EmbeddingTable {
   const void* rows;  // (num_rows, width), fp32 or fp16
   bool is_half;
   const int32_t* ids;  // (tokens,)
+  float scale;         // factor on every row
+};
+
+// out = norm(x) + residual: each part of `width` columns by itself.
+struct NormArgs {
+  MatrixView x;           // (rows, num_parts * width)
+  MutableMatrixView out;  // the same; may be x
+  MatrixView residual;    // the same, or null data
+  const float* weight;    // (width,)
+  const float* bias;      // (width,) or null
+  int width, num_parts;
+  float eps;
+  bool centred;  // LayerNorm; RMSNorm leaves the mean in
 };
 
 struct Kernels {
@@ -113,14 +139,13 @@ struct Kernels {
 
   // Floats of scratch that one call may need.
   size_t (*attention_scratch)(const AttentionArgs& args);
-  // Item = sequence * num_heads + head.
+  // Item = sequence * num_kv_heads + kv head.
   void (*attention)(const AttentionArgs& args, float* scratch, int first_item, int last_item);
 
   // The remaining kernels work on rows [first, last).
   void (*embed)(const EmbeddingTable* tables, int num_tables, int width, MutableMatrixView out,
                 int first, int last);
-  void (*layer_norm)(MatrixView x, MutableMatrixView out, const float* weight, const float* bias,
-                     int width, float eps, int first, int last);
+  void (*norm)(const NormArgs& args, int first, int last);
   void (*gate)(MatrixView x, MutableMatrixView out, int width, Activation activation,
                bool activate_first, int first, int last);
   // cosines and sines: (positions, head_dim / 2); positions[row] picks the row of both.

@@ -30,7 +30,7 @@ static const Kernels kKernels = {
     attention_scratch,
     attention,
     embed,
-    layer_norm,
+    norm,
     gate,
     rotary,
     mean_pool,

@@ -42,7 +42,7 @@ class Embed final : public RowwiseOp {
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
     std::vector<EmbeddingTable> tables;
     for (const EmbeddingSource& source : sources_) {
-      tables.push_back({source.rows, source.is_half, ids(chunk, source.kind)});
+      tables.push_back({source.rows, source.is_half, ids(chunk, source.kind), source.scale});
     }
     kernels_->embed(tables.data(), static_cast<int>(tables.size()), out_.width, memory.write(out_),
                     first, last);
@@ -101,22 +101,36 @@ class Linear final : public Op {
   std::vector<float> bias_;
 };
 
-class LayerNorm final : public RowwiseOp {
+class Norm final : public RowwiseOp {
  public:
-  LayerNorm(const Kernels& kernels, View x, View out, const float* weight, const float* bias,
-            float eps)
-      : RowwiseOp(&kernels, x, out), weight_(weight, weight + x.width), eps_(eps) {
-    if (bias != nullptr) bias_.assign(bias, bias + x.width);
+  Norm(const Kernels& kernels, View x, View out, const NormWeights& norm, View residual)
+      : RowwiseOp(&kernels, x, out),
+        residual_(residual),
+        weight_(norm.weight, norm.weight + norm.width),
+        eps_(norm.eps),
+        centred_(norm.centred) {
+    if (norm.bias != nullptr) bias_.assign(norm.bias, norm.bias + norm.width);
   }
 
   void run(const Chunk&, const Memory& memory, int first, int last) const override {
-    kernels_->layer_norm(memory.read(x_), memory.write(out_), weight_.data(),
-                         bias_.empty() ? nullptr : bias_.data(), x_.width, eps_, first, last);
+    NormArgs args{};
+    args.x = memory.read(x_);
+    args.out = memory.write(out_);
+    if (residual_.width > 0) args.residual = memory.read(residual_);
+    args.weight = weight_.data();
+    args.bias = bias_.empty() ? nullptr : bias_.data();
+    args.width = static_cast<int>(weight_.size());
+    args.num_parts = x_.width / args.width;
+    args.eps = eps_;
+    args.centred = centred_;
+    kernels_->norm(args, first, last);
   }
 
  private:
+  View residual_;
   std::vector<float> weight_, bias_;
   float eps_;
+  bool centred_;
 };
 
 class Gate final : public RowwiseOp {
@@ -141,9 +155,17 @@ class Rotary final : public RowwiseOp {
       : RowwiseOp(&kernels, x, out), num_heads_(num_heads), tables_(std::move(tables)) {}
 
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
+    const int32_t* positions = chunk.position_ids;
+    std::vector<int32_t> last_positions;
+    if (memory.axis(out_) == Axis::kSequences) {
+      for (int sequence = 0; sequence < chunk.num_sequences; ++sequence) {
+        last_positions.push_back(positions[chunk.cu_seqlens[sequence + 1] - 1]);
+      }
+      positions = last_positions.data();
+    }
     kernels_->rotary(memory.read(x_), memory.write(out_), tables_->cosines.data(),
-                     tables_->sines.data(), chunk.row_in_sequence, num_heads_,
-                     out_.width / num_heads_, first, last);
+                     tables_->sines.data(), positions, num_heads_, out_.width / num_heads_, first,
+                     last);
   }
 
  private:
@@ -153,16 +175,14 @@ class Rotary final : public RowwiseOp {
 
 class Attention final : public Op {
  public:
-  Attention(const Kernels& kernels, View query, View key, View value, View out, int num_heads,
-            float scale, int window, const RelativeTables& relative)
+  Attention(const Kernels& kernels, View query, View key, View value, View out,
+            const AttentionPattern& pattern, const RelativeTables& relative)
       : kernels_(kernels),
         query_(query),
         key_(key),
         value_(value),
         out_(out),
-        window_(window),
-        num_heads_(num_heads),
-        scale_(scale),
+        pattern_(pattern),
         num_buckets_(relative.num_buckets),
         bucket_of_distance_(relative.bucket_of_distance) {
     relative_keys_ = pack_heads(relative.keys);
@@ -170,7 +190,7 @@ class Attention final : public Op {
   }
 
   int num_items(const Chunk& chunk, const Memory&) const override {
-    return chunk.num_sequences * num_heads_;
+    return chunk.num_sequences * pattern_.num_kv_heads;
   }
 
   size_t scratch_floats(const Chunk& chunk, const Memory& memory) const override {
@@ -179,16 +199,33 @@ class Attention final : public Op {
 
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
     kernels_.attention(arguments(chunk, memory), memory.scratch, first, last);
+    if (chunk.kept == nullptr) return;
+    for (int item = first; item < last; ++item) {
+      keep(chunk, memory, item / pattern_.num_kv_heads, item % pattern_.num_kv_heads);
+    }
   }
 
  private:
-  int head_dim() const { return out_.width / num_heads_; }
+  int head_dim() const { return out_.width / pattern_.num_heads; }
+  // In a row of every layer's keys and values.
+  ptrdiff_t key_column() const { return 2 * ptrdiff_t{pattern_.layer} * key_.width; }
+
+  void keep(const Chunk& chunk, const Memory& memory, int sequence, int kv_head) const {
+    const size_t num_bytes = sizeof(float) * static_cast<size_t>(head_dim());
+    const ptrdiff_t column = ptrdiff_t{kv_head} * head_dim();
+    float* kept = chunk.kept[sequence] + key_column() + column;
+    for (int row = chunk.cu_seqlens[sequence]; row < chunk.cu_seqlens[sequence + 1]; ++row) {
+      std::memcpy(kept, memory.read(key_).row(row) + column, num_bytes);
+      std::memcpy(kept + key_.width, memory.read(value_).row(row) + column, num_bytes);
+      kept += chunk.kv_stride;
+    }
+  }
 
   AlignedFloats pack_heads(const float* table) const {
     if (table == nullptr) return {};
     const size_t head_size = kernels_.packed_size(num_buckets_, head_dim());
-    AlignedFloats packed(head_size * static_cast<size_t>(num_heads_));
-    for (int head = 0; head < num_heads_; ++head) {
+    AlignedFloats packed(head_size * static_cast<size_t>(pattern_.num_heads));
+    for (int head = 0; head < pattern_.num_heads; ++head) {
       kernels_.pack_gemm({table + head * head_dim(), out_.width}, num_buckets_, head_dim(),
                          packed.data() + static_cast<size_t>(head) * head_size);
     }
@@ -202,12 +239,18 @@ class Attention final : public Op {
     args.value = memory.read(value_);
     args.out = memory.write(out_);
     args.cu_seqlens = chunk.cu_seqlens;
-    args.max_seqlen = chunk.max_seqlen;
-    args.num_heads = num_heads_;
+    args.max_keys = chunk.max_keys;
+    args.num_heads = pattern_.num_heads;
+    args.num_kv_heads = pattern_.num_kv_heads;
     args.head_dim = head_dim();
-    args.scale = scale_;
-    args.window = window_;
-    args.first_rows_only = memory.axis(query_) == Axis::kSequences;
+    args.scale = pattern_.scale;
+    args.cap = pattern_.cap;
+    args.causal = pattern_.causal;
+    args.window = pattern_.window;
+    args.prefixes = chunk.prefixes;
+    args.prefix_column = key_column();
+    args.prefix_stride = chunk.kv_stride;
+    args.one_row_each = memory.axis(query_) == Axis::kSequences;
     args.relative_keys = relative_keys_.data();
     args.relative_queries = relative_queries_.data();
     args.num_buckets = num_buckets_;
@@ -219,23 +262,26 @@ class Attention final : public Op {
 
   const Kernels& kernels_;
   View query_, key_, value_, out_;
-  int window_, num_heads_;
-  float scale_;
+  AttentionPattern pattern_;
   int num_buckets_;
   std::vector<int32_t> bucket_of_distance_;
   AlignedFloats relative_keys_, relative_queries_;
 };
 
-class FirstPool final : public RowwiseOp {
+class TokenPool final : public RowwiseOp {
  public:
-  FirstPool(View x, View out) : RowwiseOp(nullptr, x, out) {}
+  TokenPool(View x, View out, bool last) : RowwiseOp(nullptr, x, out), last_(last) {}
 
   void run(const Chunk& chunk, const Memory& memory, int first, int last) const override {
     for (int sequence = first; sequence < last; ++sequence) {
-      std::memcpy(memory.write(out_).row(sequence), memory.read(x_).row(chunk.cu_seqlens[sequence]),
+      const int token = last_ ? chunk.cu_seqlens[sequence + 1] - 1 : chunk.cu_seqlens[sequence];
+      std::memcpy(memory.write(out_).row(sequence), memory.read(x_).row(token),
                   sizeof(float) * static_cast<size_t>(x_.width));
     }
   }
+
+ private:
+  bool last_;
 };
 
 class MeanPool final : public RowwiseOp {
@@ -298,9 +344,8 @@ OpPtr make_linear(const Kernels& kernels, View x, View out, const float* weight,
   return std::make_unique<Linear>(kernels, x, out, weight, bias, activation, residual);
 }
 
-OpPtr make_layer_norm(const Kernels& kernels, View x, View out, const float* weight,
-                      const float* bias, float eps) {
-  return std::make_unique<LayerNorm>(kernels, x, out, weight, bias, eps);
+OpPtr make_norm(const Kernels& kernels, View x, View out, const NormWeights& norm, View residual) {
+  return std::make_unique<Norm>(kernels, x, out, norm, residual);
 }
 
 OpPtr make_gate(const Kernels& kernels, View x, View out, Activation activation,
@@ -309,6 +354,8 @@ OpPtr make_gate(const Kernels& kernels, View x, View out, Activation activation,
 }
 
 RotaryTables::RotaryTables(const std::vector<double>& inverse_frequencies, int max_length) {
+  cosines.reserve(static_cast<size_t>(max_length) * inverse_frequencies.size());
+  sines.reserve(cosines.capacity());
   for (int position = 0; position < max_length; ++position) {
     for (const double inverse_frequency : inverse_frequencies) {
       // The stock models take the product in fp32 before the cosine.
@@ -325,12 +372,13 @@ OpPtr make_rotary(const Kernels& kernels, View x, View out, int num_heads,
 }
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,
-                     int num_heads, float scale, int window, const RelativeTables& relative) {
-  return std::make_unique<Attention>(kernels, query, key, value, out, num_heads, scale, window,
-                                     relative);
+                     const AttentionPattern& pattern, const RelativeTables& relative) {
+  return std::make_unique<Attention>(kernels, query, key, value, out, pattern, relative);
 }
 
-OpPtr make_first_pool(View x, View out) { return std::make_unique<FirstPool>(x, out); }
+OpPtr make_token_pool(View x, View out, bool last) {
+  return std::make_unique<TokenPool>(x, out, last);
+}
 
 OpPtr make_mean_pool(const Kernels& kernels, View x, View out) {
   return std::make_unique<MeanPool>(&kernels, x, out);

@@ -31,9 +31,15 @@ struct Chunk {
   const int32_t* token_ids;
   const int32_t* token_type_ids;
   const int32_t* position_ids;
-  const int32_t* cu_seqlens;       // (num_sequences + 1,), starting at 0
-  const int32_t* row_in_sequence;  // (num_tokens,)
-  int num_tokens, num_sequences, max_seqlen;
+  const int32_t* cu_seqlens;  // (num_sequences + 1,), starting at 0
+  // (num_sequences,) or null; their rows are `kv_stride` floats apart
+  const Prefix* prefixes;
+  // (num_sequences,) or null: where each sequence's keys and values of every layer are kept, in
+  // rows like a prefix's
+  float* const* kept;
+  ptrdiff_t kv_stride;
+  int num_tokens, num_sequences;
+  int max_keys;   // of one sequence, its prefix included
   float* logits;  // (num_sequences, num_labels)
 };
 
@@ -90,6 +96,7 @@ struct EmbeddingSource {
   IdKind kind;
   const void* rows;  // kept alive by the caller
   bool is_half;
+  float scale;
 };
 
 OpPtr make_embed(const Kernels& kernels, std::vector<EmbeddingSource> sources, View out);
@@ -107,8 +114,17 @@ OpPtr make_quantize(const Kernels& kernels, View x, View out, const float* input
 OpPtr make_quantized_linear(const Kernels& kernels, View x, View out, const QuantizedMatrix& weight,
                             const float* bias, Activation activation, View residual);
 
-OpPtr make_layer_norm(const Kernels& kernels, View x, View out, const float* weight,
-                      const float* bias, float eps);
+// A norm of `width` columns; x has one or several such parts, each normed by itself.
+struct NormWeights {
+  const float* weight;  // (width,)
+  const float* bias;    // (width,) or null
+  int width;
+  float eps;
+  bool centred;
+};
+
+// The weights are copied; residual is absent when its width is 0.
+OpPtr make_norm(const Kernels& kernels, View x, View out, const NormWeights& norm, View residual);
 
 OpPtr make_gate(const Kernels& kernels, View x, View out, Activation activation,
                 bool activate_first);
@@ -119,6 +135,7 @@ struct RotaryTables {
   std::vector<float> cosines, sines;
 };
 
+// Rows of x are the tokens', or the sequences' last tokens'.
 OpPtr make_rotary(const Kernels& kernels, View x, View out, int num_heads,
                   std::shared_ptr<const RotaryTables> tables);
 
@@ -129,10 +146,19 @@ struct RelativeTables {
   std::vector<int32_t> bucket_of_distance;  // (2 * max_length - 1,)
 };
 
-OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,
-                     int num_heads, float scale, int window, const RelativeTables& relative);
+struct AttentionPattern {
+  int layer;
+  int num_heads, num_kv_heads;
+  float scale, cap;
+  bool causal;
+  int window;  // or -1
+};
 
-OpPtr make_first_pool(View x, View out);
+OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,
+                     const AttentionPattern& pattern, const RelativeTables& relative);
+
+// The first token's row of each sequence, or the last one's.
+OpPtr make_token_pool(View x, View out, bool last);
 OpPtr make_mean_pool(const Kernels& kernels, View x, View out);
 OpPtr make_neighbours(View x, View out, int count);
 

@@ -135,18 +135,19 @@ Chunk Program::prepare(const Batch& batch, SequenceRange range, float* logits, i
   chunk.token_ids = batch.token_ids + first_token;
   chunk.token_type_ids = batch.token_type_ids + first_token;
   chunk.position_ids = batch.position_ids + first_token;
+  if (batch.prefixes != nullptr) chunk.prefixes = batch.prefixes + range.first;
+  if (batch.kept != nullptr) chunk.kept = batch.kept + range.first;
+  chunk.kv_stride = batch.kv_stride;
   chunk.logits = logits + static_cast<ptrdiff_t>(range.first) * num_labels;
 
   workspace.cu_seqlens.assign(1, 0);
-  workspace.row_in_sequence.clear();
   for (int sequence = range.first; sequence < range.last; ++sequence) {
     const int length = sequence_length(batch, sequence);
-    chunk.max_seqlen = std::max(chunk.max_seqlen, length);
+    const int prefix_length = batch.prefixes != nullptr ? batch.prefixes[sequence].length : 0;
+    chunk.max_keys = std::max(chunk.max_keys, prefix_length + length);
     workspace.cu_seqlens.push_back(workspace.cu_seqlens.back() + length);
-    for (int row = 0; row < length; ++row) workspace.row_in_sequence.push_back(row);
   }
   chunk.cu_seqlens = workspace.cu_seqlens.data();
-  chunk.row_in_sequence = workspace.row_in_sequence.data();
 
   ptrdiff_t token_row = 0, sequence_row = 0;  // floats of all slots, per row of each axis
   for (const Slot& slot : slots_) {

@@ -20,6 +20,10 @@ struct Batch {
   const int32_t* position_ids;    // (num_tokens,)
   const int32_t* cu_seqlens;      // (num_sequences + 1,)
   int num_tokens, num_sequences;
+  // What causal sequences continue, and where their own keys and values go: see Chunk.
+  const Prefix* prefixes;
+  float* const* kept;
+  ptrdiff_t kv_stride;
 };
 
 // Distance between the rows of a slot that holds `width` columns, in floats.
@@ -74,7 +78,7 @@ class Program {
   struct Workspace {
     AlignedFloats arena, scratch;
     std::vector<float*> slot_data;
-    std::vector<int32_t> cu_seqlens, row_in_sequence;
+    std::vector<int32_t> cu_seqlens;
   };
 
   // What a run changes. A fork copies it in whatever state it is, without the threads: the child

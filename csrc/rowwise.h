@@ -1,4 +1,4 @@
-// Kernels that treat each row by itself: embedding, LayerNorm, gate, rotary, mean pooling.
+// Kernels that treat each row by itself: embedding, norm, gate, rotary, mean pooling.
 #pragma once
 
 #include <cmath>
@@ -16,11 +16,14 @@ inline void embed(const EmbeddingTable* tables, int num_tables, int width, Mutab
       Vec sum = Vec::zero();
       for (int t = 0; t < num_tables; ++t) {
         const ptrdiff_t offset = static_cast<ptrdiff_t>(tables[t].ids[token]) * width + column;
+        const Vec scale = Vec::broadcast(tables[t].scale);
         if (tables[t].is_half) {
           const uint16_t* p = static_cast<const uint16_t*>(tables[t].rows) + offset;
-          sum = sum + (lanes == Vec::kLanes ? Vec::load_half(p) : Vec::load_half_partial(p, lanes));
+          const bool whole = lanes == Vec::kLanes;
+          sum = fma(whole ? Vec::load_half(p) : Vec::load_half_partial(p, lanes), scale, sum);
         } else {
-          sum = sum + load_lanes(static_cast<const float*>(tables[t].rows) + offset, lanes);
+          sum = fma(load_lanes(static_cast<const float*>(tables[t].rows) + offset, lanes), scale,
+                    sum);
         }
       }
       store_lanes(sum, out_row + column, lanes);
@@ -29,34 +32,44 @@ inline void embed(const EmbeddingTable* tables, int num_tables, int width, Mutab
 }
 
 // Two passes over the row, mean first: the one-pass variance cancels where |mean| >> deviation.
-inline void layer_norm(MatrixView x, MutableMatrixView out, const float* weight, const float* bias,
-                       int width, float eps, int first, int last) {
-  for (int row = first; row < last; ++row) {
-    const float* x_row = x.row(row);
-    float* out_row = out.row(row);
+inline void norm_part(const NormArgs& args, int row, int column) {
+  const int width = args.width;
+  const float* x = args.x.row(row) + column;
+  const float* residual = args.residual.data != nullptr ? args.residual.row(row) + column : nullptr;
+  float* out = args.out.row(row) + column;
+  float mean = 0.0f;
+  if (args.centred) {
     Vec sum = Vec::zero();
-    for_each_vector(width, [&](int c, int lanes) { sum = sum + load_lanes(x_row + c, lanes); });
-    const float mean = reduce_add(sum) / static_cast<float>(width);
+    for_each_vector(width, [&](int c, int lanes) { sum = sum + load_lanes(x + c, lanes); });
+    mean = reduce_add(sum) / static_cast<float>(width);
+  }
 
-    float squares = 0.0f;
-    Vec square_sum = Vec::zero();
-    for_each_vector(width, [&](int c, int lanes) {
-      if (lanes == Vec::kLanes) {
-        const Vec centred = Vec::load(x_row + c) - Vec::broadcast(mean);
-        square_sum = fma(centred, centred, square_sum);
-      } else {
-        for (int i = c; i < c + lanes; ++i) squares += (x_row[i] - mean) * (x_row[i] - mean);
-      }
-    });
-    squares += reduce_add(square_sum);
+  float squares = 0.0f;
+  Vec square_sum = Vec::zero();
+  for_each_vector(width, [&](int c, int lanes) {
+    if (lanes == Vec::kLanes) {
+      const Vec centred = Vec::load(x + c) - Vec::broadcast(mean);
+      square_sum = fma(centred, centred, square_sum);
+    } else {
+      for (int i = c; i < c + lanes; ++i) squares += (x[i] - mean) * (x[i] - mean);
+    }
+  });
+  squares += reduce_add(square_sum);
 
-    const float inverse_deviation = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
-    for_each_vector(width, [&](int c, int lanes) {
-      const Vec centred = load_lanes(x_row + c, lanes) - Vec::broadcast(mean);
-      const Vec scaled = centred * Vec::broadcast(inverse_deviation);
-      const Vec shift = bias != nullptr ? load_lanes(bias + c, lanes) : Vec::zero();
-      store_lanes(fma(scaled, load_lanes(weight + c, lanes), shift), out_row + c, lanes);
-    });
+  const float inverse_deviation = 1.0f / std::sqrt(squares / static_cast<float>(width) + args.eps);
+  for_each_vector(width, [&](int c, int lanes) {
+    const Vec centred = load_lanes(x + c, lanes) - Vec::broadcast(mean);
+    const Vec scaled = centred * Vec::broadcast(inverse_deviation);
+    const Vec shift = args.bias != nullptr ? load_lanes(args.bias + c, lanes) : Vec::zero();
+    Vec normed = fma(scaled, load_lanes(args.weight + c, lanes), shift);
+    if (residual != nullptr) normed = normed + load_lanes(residual + c, lanes);
+    store_lanes(normed, out + c, lanes);
+  });
+}
+
+inline void norm(const NormArgs& args, int first, int last) {
+  for (int row = first; row < last; ++row) {
+    for (int part = 0; part < args.num_parts; ++part) norm_part(args, row, part * args.width);
   }
 }
 

@@ -3,7 +3,7 @@
 from zen_fast.kernels.attention import QUERY_BLOCK, RelativeScores, SharedPrefix, attention
 from zen_fast.kernels.float8 import Float8Matrix, float8_linear, float8_rows, float8_weight
 from zen_fast.kernels.linear import linear
-from zen_fast.kernels.norm import layer_norm, layer_norm_float8, layer_norm_quantized, rms_norm
+from zen_fast.kernels.norm import norm, norm_float8, norm_quantized
 from zen_fast.kernels.quantized import (
     QuantizedRows,
     QuantizedWeight,
@@ -26,14 +26,13 @@ __all__ = [
     "float8_rows",
     "float8_weight",
     "gate",
-    "layer_norm",
-    "layer_norm_float8",
-    "layer_norm_quantized",
     "linear",
     "neighbours",
+    "norm",
+    "norm_float8",
+    "norm_quantized",
     "pool",
     "quantize_rows",
     "quantized_linear",
-    "rms_norm",
     "rotary",
 ]

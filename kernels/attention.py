@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.kernels.activations import tanh
 
 QUERY_BLOCK = 64
 """Query rows of a line in the table of blocks; a program computes these, or an even part."""
@@ -82,9 +83,10 @@ def attention(
     num_heads: int,
     scale: float,
     *,
-    first_rows_only: bool = False,
+    one_row_each: bool = False,
     window: int | None = None,
     relative: RelativeScores | None = None,
+    cap: float = 0.0,
     causal: bool = False,
     num_kv_heads: int | None = None,
     prefix: SharedPrefix | None = None,
@@ -92,12 +94,13 @@ def attention(
     """Attention of packed sequences.
 
     Args:
-        query: (tokens, width), or (sequences, width) with `first_rows_only`; any row stride.
+        query: (tokens, width), or (sequences, width) with `one_row_each`; any row stride.
         key, value: (tokens, key width), any row stride.
         cu_seqlens: (sequences + 1,) int32.
         query_blocks: (num_blocks, 2) int32, sequence and first query row of it, -1 for none.
-        first_rows_only: the query's rows are the sequences' first tokens.
+        one_row_each: the query's rows are the sequences' first tokens, or their last where causal.
         window: largest distance attended to.
+        cap: scaled scores become cap * tanh(score / cap); 0 for no cap.
         causal: a token attends to none behind it.
         num_kv_heads: heads of key and value, each for as many adjacent heads of the query (Ainslie
             et al., EMNLP 2023, arXiv 2305.13245); None for num_heads.
@@ -125,7 +128,7 @@ def attention(
     buckets = None if relative is None else relative.bucket_of_distance
     config = choose_config(query.dtype, head_dim, relative is not None, prefix is not None)
     terms = next((each for each in (by_query, by_key) if each is not None), None)
-    parts = 1 if first_rows_only else QUERY_BLOCK // config.rows
+    parts = 1 if one_row_each else QUERY_BLOCK // config.rows
     attention_kernel[(len(query_blocks) * parts, num_heads)](
         query,
         key,
@@ -141,6 +144,7 @@ def attention(
         None if prefix is None else prefix.cu_seqlens,
         None if prefix is None else prefix.of_sequence,
         scale,
+        cap,
         query.stride(0),
         key.stride(0),
         value.stride(0),
@@ -151,19 +155,28 @@ def attention(
         HEAD_DIM=head_dim,
         BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
         WINDOW=-1 if window is None else window,
-        FIRST_ROWS_ONLY=first_rows_only,
+        ONE_ROW_EACH=one_row_each,
         HAS_BY_QUERY=by_query is not None,
         HAS_BY_KEY=by_key is not None,
+        HAS_CAP=cap > 0,
         CAUSAL=causal,
         GROUP=num_heads // num_kv_heads,
         HAS_PREFIX=prefix is not None,
         PARTS=parts,
-        BLOCK_M=16 if first_rows_only else config.rows,
+        BLOCK_M=16 if one_row_each else config.rows,
         BLOCK_N=config.keys,
         num_warps=config.num_warps,
         num_stages=2,
     )
     return out
+
+
+@triton.jit
+def to_base_2(scores, scale, cap, HAS_CAP: tl.constexpr):
+    """Scores scaled and capped, for exp2: it is the instruction."""
+    if HAS_CAP:
+        return tanh(scores * (scale / cap)) * (cap * 1.4426950408889634)
+    return scores * (scale * 1.4426950408889634)
 
 
 @triton.jit
@@ -196,6 +209,7 @@ def attention_kernel(
     prefix_cu_seqlens,
     prefix_of_sequence,
     scale,
+    cap,
     query_stride,
     key_stride,
     value_stride,
@@ -206,9 +220,10 @@ def attention_kernel(
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     WINDOW: tl.constexpr,
-    FIRST_ROWS_ONLY: tl.constexpr,
+    ONE_ROW_EACH: tl.constexpr,
     HAS_BY_QUERY: tl.constexpr,
     HAS_BY_KEY: tl.constexpr,
+    HAS_CAP: tl.constexpr,
     CAUSAL: tl.constexpr,
     GROUP: tl.constexpr,
     HAS_PREFIX: tl.constexpr,
@@ -226,7 +241,7 @@ def attention_kernel(
     length = (tl.load(cu_seqlens + sequence + 1) - begin).to(tl.int32)
 
     row = first + tl.arange(0, BLOCK_M)
-    if FIRST_ROWS_ONLY:
+    if ONE_ROW_EACH:
         row_ok = row < 1
         query_row = sequence.to(tl.int64) + row * 0
     else:
@@ -242,32 +257,35 @@ def attention_kernel(
         other=0.0,
     )
 
+    first_place = first
+    if ONE_ROW_EACH and CAUSAL:
+        first_place = length - 1
+    place = first_place + tl.arange(0, BLOCK_M)
     first_key, end_key = 0, length
     if WINDOW >= 0:
-        first_key = tl.maximum(first - WINDOW, 0) // BLOCK_N * BLOCK_N
-        end_key = tl.minimum(first + BLOCK_M + WINDOW, length)
+        first_key = tl.maximum(first_place - WINDOW, 0) // BLOCK_N * BLOCK_N
+        end_key = tl.minimum(first_place + BLOCK_M + WINDOW, length)
     if CAUSAL:
-        end_key = tl.minimum(first + BLOCK_M, length)
+        end_key = tl.minimum(first_place + BLOCK_M, length)
     maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
     context = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
-    # exp2 is the instruction; scores are scaled to base 2 on the way.
-    base_2 = scale * 1.4426950408889634
     if HAS_PREFIX:
         which = tl.load(prefix_of_sequence + sequence)
         prefix_begin = tl.load(prefix_cu_seqlens + which).to(tl.int64)
         prefix_length = (tl.load(prefix_cu_seqlens + which + 1) - prefix_begin).to(tl.int32)
         for start in range(0, prefix_length, BLOCK_N):
             j = start + tl.arange(0, BLOCK_N)
-            place = (prefix_begin + j)[:, None] * prefix_stride + kv_column[None, :]
+            entry = (prefix_begin + j)[:, None] * prefix_stride + kv_column[None, :]
             key_ok = (j < prefix_length)[:, None] & dim_ok[None, :]
-            k = tl.load(prefix_key + place, mask=key_ok, other=0.0)
+            k = tl.load(prefix_key + entry, mask=key_ok, other=0.0)
             scores = tl.dot(q, tl.trans(k), input_precision="tf32x3")
             allowed = (j < prefix_length)[None, :]
             if WINDOW >= 0:
-                allowed = allowed & (row[:, None] + prefix_length - j[None, :] <= WINDOW)
-            scores = tl.where(allowed, scores * base_2, float("-inf"))
-            v = tl.load(prefix_value + place, mask=key_ok, other=0.0)
+                allowed = allowed & (place[:, None] + prefix_length - j[None, :] <= WINDOW)
+            scores = to_base_2(scores, scale, cap, HAS_CAP)
+            scores = tl.where(allowed, scores, float("-inf"))
+            v = tl.load(prefix_value + entry, mask=key_ok, other=0.0)
             maximum, total, context = add_keys(scores, v, maximum, total, context)
     for start in range(first_key, end_key, BLOCK_N):
         j = start + tl.arange(0, BLOCK_N)
@@ -277,7 +295,7 @@ def attention_kernel(
         scores = tl.dot(q, tl.trans(k), input_precision="tf32x3")
         seen = (j < length)[None, :] & row_ok[:, None]
         if HAS_BY_QUERY or HAS_BY_KEY:
-            bucket = tl.load(bucket_of_distance + (row[:, None] - j[None, :]), mask=seen, other=0)
+            bucket = tl.load(bucket_of_distance + (place[:, None] - j[None, :]), mask=seen, other=0)
         if HAS_BY_QUERY:
             term = (query_row[:, None] * NUM_HEADS + head) * num_buckets + bucket
             scores += tl.load(by_query + term, mask=seen, other=0.0).to(tl.float32)
@@ -286,11 +304,12 @@ def attention_kernel(
             scores += tl.load(by_key + term, mask=seen, other=0.0).to(tl.float32)
         allowed = (j < length)[None, :]
         if WINDOW >= 0:
-            distance = row[:, None] - j[None, :]
+            distance = place[:, None] - j[None, :]
             allowed = allowed & (distance <= WINDOW) & (distance >= -WINDOW)
         if CAUSAL:
-            allowed = allowed & (row[:, None] >= j[None, :])
-        scores = tl.where(allowed, scores * base_2, float("-inf"))
+            allowed = allowed & (place[:, None] >= j[None, :])
+        scores = to_base_2(scores, scale, cap, HAS_CAP)
+        scores = tl.where(allowed, scores, float("-inf"))
         v = tl.load(value + key_row * value_stride + kv_column[None, :], mask=key_ok, other=0.0)
         maximum, total, context = add_keys(scores, v, maximum, total, context)
 

@@ -11,39 +11,37 @@ from zen_fast.kernels.float8 import FLOAT8, Float8Matrix, float8_row
 from zen_fast.kernels.quantized import QuantizedRows, quantize_row
 
 
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """LayerNorm of each row of x (rows, width), any row stride; weight and bias (width,) fp32."""
+def norm(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, centred: bool = True
+) -> Tensor:
+    """LayerNorm of each row of x (rows, width), any row stride; weight and bias (width,) fp32.
+
+    Not `centred` it is RMSNorm (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467).
+    """
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    _launch(x, weight, bias, eps, out)
+    _launch(x, weight, bias, eps, out, centred=centred)
     return out
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMSNorm (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467); see `layer_norm`."""
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    _launch(x, weight, None, eps, out, centred=False)
-    return out
-
-
-def layer_norm_quantized(
-    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+def norm_quantized(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, centred: bool = True
 ) -> tuple[Tensor, QuantizedRows]:
-    """`layer_norm`, and `quantize_rows` of its result: the same bits in one launch."""
+    """`norm`, and `quantize_rows` of its result: the same bits in one launch."""
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     values = torch.empty(x.shape, dtype=torch.int8, device=x.device)
     steps, zeros = torch.empty(2, len(x), dtype=torch.float32, device=x.device)
-    _launch(x, weight, bias, eps, out, "int8", values, steps, zeros)
+    _launch(x, weight, bias, eps, out, "int8", values, steps, zeros, centred)
     return out, QuantizedRows(values, steps, zeros)
 
 
-def layer_norm_float8(
-    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+def norm_float8(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, centred: bool = True
 ) -> tuple[Tensor, Float8Matrix]:
-    """`layer_norm`, and `float8_rows` of its result: the same bits in one launch."""
+    """`norm`, and `float8_rows` of its result: the same bits in one launch."""
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     values = torch.empty(x.shape, dtype=FLOAT8, device=x.device)
     steps = torch.empty(len(x), dtype=torch.float32, device=x.device)
-    _launch(x, weight, bias, eps, out, "float8", values, steps)
+    _launch(x, weight, bias, eps, out, "float8", values, steps, centred=centred)
     return out, Float8Matrix(values, steps)
 
 

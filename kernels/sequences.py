@@ -7,9 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from zen_fast.spec import Pooling
 
-def pool(x: Tensor, cu_seqlens: Tensor, mean: bool) -> Tensor:
-    """First row, or mean of the rows, of each sequence: (tokens, width) → (sequences, width).
+
+def pool(x: Tensor, cu_seqlens: Tensor, pooling: Pooling) -> Tensor:
+    """First row, last row, or mean of the rows, of each sequence: (tokens, ..) → (sequences, ..).
 
     Args:
         x: any row stride.
@@ -19,13 +21,15 @@ def pool(x: Tensor, cu_seqlens: Tensor, mean: bool) -> Tensor:
     out = torch.empty(sequences, width, dtype=x.dtype, device=x.device)
     block = min(256, triton.next_power_of_2(width))
     pool_kernel[(sequences, triton.cdiv(width, block))](
-        x, cu_seqlens, out, len(x), width, x.stride(0), MEAN=mean, BLOCK=block
+        x, cu_seqlens, out, len(x), width, x.stride(0), POOLING=pooling, BLOCK=block
     )
     return out
 
 
 @triton.jit
-def pool_kernel(x, cu_seqlens, out, rows, width, x_stride, MEAN: tl.constexpr, BLOCK: tl.constexpr):
+def pool_kernel(
+    x, cu_seqlens, out, rows, width, x_stride, POOLING: tl.constexpr, BLOCK: tl.constexpr
+):
     sequence = tl.program_id(0)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     column_ok = column < width
@@ -33,14 +37,17 @@ def pool_kernel(x, cu_seqlens, out, rows, width, x_stride, MEAN: tl.constexpr, B
     end = tl.load(cu_seqlens + sequence + 1).to(tl.int64)
     kind = out.dtype.element_ty
     target = out + sequence.to(tl.int64) * width + column
-    if MEAN:
+    if POOLING == "mean":
         total = tl.zeros((BLOCK,), tl.float32)
         for row in range(begin, end):
             total += tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
         tl.store(target, (total / (end - begin)).to(kind), mask=column_ok)
     else:
-        first = tl.minimum(begin, rows - 1)  # beyond the batch's end lies no row
-        tl.store(target, tl.load(x + first * x_stride + column, mask=column_ok), mask=column_ok)
+        tl.static_assert(POOLING == "first" or POOLING == "last")
+        row = tl.minimum(begin, rows - 1)  # beyond the batch's end lies no row
+        if POOLING == "last":
+            row = tl.maximum(end - 1, 0)
+        tl.store(target, tl.load(x + row * x_stride + column, mask=column_ok), mask=column_ok)
 
 
 def neighbours(x: Tensor, sequence_of_row: Tensor, count: int) -> Tensor:

@@ -57,9 +57,18 @@ def cases(capability: int) -> Iterator[Case]:
         for head_dim in (32, 64, 128):
             yield _attention_case(f"attention {kind} {head_dim}", kind, head_dim)
         yield _attention_case(f"attention {kind} window", kind, 64, WINDOW=64)
-        yield _attention_case(f"attention {kind} first rows", kind, 64, FIRST_ROWS_ONLY=True)
+        yield _attention_case(f"attention {kind} first rows", kind, 64, ONE_ROW_EACH=True)
         yield _attention_case(
             f"attention {kind} relative", kind, 64, HAS_BY_QUERY=True, HAS_BY_KEY=True
+        )
+        yield _attention_case(
+            f"attention {kind} last rows, cap",
+            kind,
+            128,
+            ONE_ROW_EACH=True,
+            CAUSAL=True,
+            HAS_CAP=True,
+            WINDOW=64,
         )
         for head_dim in (64, 128):
             yield _attention_case(
@@ -152,14 +161,15 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         "HEAD_DIM": head_dim,
         "BLOCK_D": head_dim,
         "WINDOW": -1,
-        "FIRST_ROWS_ONLY": False,
+        "ONE_ROW_EACH": False,
         "HAS_BY_QUERY": False,
         "HAS_BY_KEY": False,
+        "HAS_CAP": False,
         "CAUSAL": False,
         "GROUP": 1,
         "HAS_PREFIX": False,
-        "PARTS": 1 if changes.get("FIRST_ROWS_ONLY") else QUERY_BLOCK // config.rows,
-        "BLOCK_M": 16 if changes.get("FIRST_ROWS_ONLY") else config.rows,
+        "PARTS": 1 if changes.get("ONE_ROW_EACH") else QUERY_BLOCK // config.rows,
+        "BLOCK_M": 16 if changes.get("ONE_ROW_EACH") else config.rows,
         "BLOCK_N": config.keys,
         **changes,
     }
@@ -171,6 +181,7 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         "by_key": f"*{kind}" if relative else None,
         "bucket_of_distance": "*i32" if relative else None,
         "scale": "fp32",
+        "cap": "fp32",
         **dict.fromkeys(("query_stride", "key_stride", "value_stride", "out_stride"), "i32"),
         "num_buckets": "i32",
         "prefix_stride": "i32",
@@ -219,9 +230,9 @@ def _rowwise_cases() -> Iterator[Case]:
         },
         {"BLOCK_HEADS": 16, "BLOCK_HALF": 32},
     )
-    for mean in (True, False):
+    for pooling in ("mean", "first", "last"):
         yield Case(
-            f"pool {'mean' if mean else 'first'}",
+            f"pool {pooling}",
             pool_kernel,
             {
                 "x": half,
@@ -231,7 +242,7 @@ def _rowwise_cases() -> Iterator[Case]:
                 **width,
                 "x_stride": "i32",
             },
-            {"MEAN": mean, "BLOCK": 256},
+            {"POOLING": pooling, "BLOCK": 256},
         )
     yield Case(
         "neighbours",
@@ -266,10 +277,10 @@ def _norm_cases(capability: int) -> Iterator[Case]:
     for name, centred, emitted in (
         ("layer_norm", True, None),
         ("rms_norm", False, None),
-        ("layer_norm_quantized", True, ("int8", "*i8")),
-        ("layer_norm_float8", True, ("float8", "*fp8e4nv")),
+        ("norm_quantized", True, ("int8", "*i8")),
+        ("norm_float8", True, ("float8", "*fp8e4nv")),
     ):
-        if name == "layer_norm_float8" and not _has_float8(capability):
+        if name == "norm_float8" and not _has_float8(capability):
             continue
         emit, values = emitted or ("none", None)
         types: dict[str, str | None] = {

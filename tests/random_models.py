@@ -17,6 +17,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from zen_fast.checkpoint import Checkpoint, load_checkpoint
+
 VOCAB_SIZE = 97
 MAX_LENGTH = 80
 
@@ -34,12 +36,25 @@ class RandomModel:
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Beginnings of tensor names that change in the saved file."""
 
+    @property
+    def task(self) -> str:
+        """What the stock class is for, as in `BertForSequenceClassification`."""
+        return "SequenceClassification"
+
+    def logits(self, model: Any, sequences: list[Sequence]) -> np.ndarray:
+        """What the stock model scores the sequences: (num_sequences, num_labels)."""
+        return stock_logits(model, sequences)
+
+    def load(self, folder: Path) -> Checkpoint:
+        """What zen_fast makes of the saved files."""
+        return load_checkpoint(folder)
+
     def build(self, seed: int = 0) -> torch.nn.Module:
         """The stock model in eval mode with eager attention."""
         config = getattr(transformers, f"{self.stock}Config")(
             vocab_size=VOCAB_SIZE, attn_implementation="eager", **self.settings
         )
-        model = getattr(transformers, f"{self.stock}ForSequenceClassification")(config).eval()
+        model = getattr(transformers, f"{self.stock}For{self.task}")(config).eval()
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -51,7 +66,8 @@ class RandomModel:
         model.save_pretrained(folder)
         config_path, weights_path = folder / "config.json", folder / "model.safetensors"
         config = json.loads(config_path.read_text()) | self.saved_settings
-        config = {name: value for name, value in config.items() if value is not None}
+        removed = {name for name, value in self.saved_settings.items() if value is None}
+        config = {name: value for name, value in config.items() if name not in removed}
         config_path.write_text(json.dumps(config))
         if self.renamed:
             tensors = load_file(weights_path)

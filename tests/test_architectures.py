@@ -68,6 +68,12 @@ def test_num_labels_as_transformers_counts_them(settings: dict[str, Any], num_la
         ("new", "layer_norm_type", "rms_norm"),
         ("new", "position_embedding_type", "absolute"),
         ("gte", "head_dim", 32),
+        ("gemma2", "use_bidirectional_attention", True),
+        ("gemma2", "attn_logit_softcapping", "50"),
+        ("llama", "partial_rotary_factor", 0.5),
+        ("mistral", "sliding_window", 0),
+        ("qwen2", "layer_types", ["full_attention"]),
+        ("qwen3", "layer_types", ["sliding_attention"] * 32),  # and no window
     ],
 )
 def test_unsupported_setting_is_named(model_type: str, setting: str, value: object) -> None:
@@ -83,6 +89,9 @@ def test_unsupported_setting_is_named(model_type: str, setting: str, value: obje
         ("gte", "rope_parameters", {"rope_type": "linear"}, "factor"),
         ("new", "rope_scaling", {"type": "yarn", "factor": 2.0}, "type"),
         ("new", "rope_scaling", {"type": "ntk", "factor": 0.5}, "factor"),
+        ("llama", "rope_scaling", {"rope_type": "longrope"}, "rope_type"),
+        ("llama", "rope_scaling", {"rope_type": "llama3", "factor": 8}, "low_freq_factor"),
+        ("qwen2", "rope_scaling", {"type": "yarn", "factor": "4"}, "factor"),
     ],
 )
 def test_unsupported_nested_setting_is_named(
@@ -105,6 +114,17 @@ def test_unsupported_bucket_count_is_named() -> None:
 def test_heads_that_do_not_fit_are_refused(model_type: str, settings: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedModelError, match="heads"):
         encoder_spec({"model_type": model_type, "num_attention_heads": 12, **settings})
+
+
+def test_heads_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="12 heads cannot be shared out among 5"):
+        encoder_spec({"model_type": "qwen3", "num_attention_heads": 12, "num_key_value_heads": 5})
+
+
+def test_language_model_without_classifier_has_one_label() -> None:
+    config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "num_labels": 5}
+    head = encoder_spec(config).head
+    assert (head.num_labels, head.is_generative, head.skipped_id) == (1, True, None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch.nn import functional  # noqa: E402
 
 from zen_fast import kernels  # noqa: E402
 from zen_fast.errors import InvalidArgumentError  # noqa: E402
+from zen_fast.spec import Pooling  # noqa: E402
 
 RELATIVE_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """Of the largest value."""
@@ -98,6 +99,7 @@ def _attention(
     bias: Tensor | None = None,
     causal: bool = False,
     prefixes: list[tuple[Tensor, Tensor]] | None = None,
+    cap: float = 0.0,
 ) -> Tensor:
     """Softmax attention of one query row per key row, or of one per sequence, in fp64.
 
@@ -106,8 +108,8 @@ def _attention(
     contexts, begin, head_dim = [], 0, query.shape[1] // num_heads
     for sequence, length in enumerate(lengths):
         rows = slice(begin, begin + length)
-        first_only = len(query) == len(lengths)
-        own = query[sequence : sequence + 1] if first_only else query[rows]
+        one_row = len(query) == len(lengths)
+        own = query[sequence : sequence + 1] if one_row else query[rows]
         before = prefixes[sequence] if prefixes is not None else (key[:0], value[:0])
         shared = len(before[0])
         q, k, v = (
@@ -122,12 +124,17 @@ def _attention(
         scores = q @ k.transpose(1, 2)
         if bias is not None:
             scores = scores + bias[:, : q.shape[1], :length]
-        distance = torch.arange(q.shape[1])[:, None] - torch.arange(-shared, length)
+        first_place = length - 1 if one_row and causal else 0
+        places = torch.arange(first_place, first_place + q.shape[1])
+        distance = places[:, None] - torch.arange(-shared, length)
+        scores = scores * 0.3
+        if cap:
+            scores = (scores / cap).tanh() * cap
         if causal:
             scores = scores.masked_fill((distance < 0).to(DEVICE), -torch.inf)
         if window is not None:
             scores = scores.masked_fill((distance.abs() > window).to(DEVICE), -torch.inf)
-        context = (scores * 0.3).softmax(dim=-1) @ v
+        context = scores.softmax(dim=-1) @ v
         contexts.append(context.transpose(0, 1).flatten(1))
         begin += length
     return torch.cat(contexts)
@@ -137,11 +144,11 @@ def _cu_seqlens(lengths: list[int]) -> Tensor:
     return _integers([0, *torch.tensor(lengths).cumsum(0).tolist()])
 
 
-def _query_blocks(lengths: list[int], first_rows_only: bool = False) -> Tensor:
+def _query_blocks(lengths: list[int], one_row_each: bool = False) -> Tensor:
     blocks = [
         [sequence, first]
         for sequence, length in enumerate(lengths)
-        for first in range(0, 1 if first_rows_only else length, kernels.QUERY_BLOCK)
+        for first in range(0, 1 if one_row_each else length, kernels.QUERY_BLOCK)
     ]
     return torch.tensor([*blocks, [-1, -1]], dtype=torch.int32, device=DEVICE)
 
@@ -243,13 +250,36 @@ def test_attention_of_first_rows(window: int | None) -> None:
         key,
         value,
         _cu_seqlens(lengths),
-        _query_blocks(lengths, first_rows_only=True),
+        _query_blocks(lengths, one_row_each=True),
         num_heads,
         0.3,
-        first_rows_only=True,
+        one_row_each=True,
         window=window,
     )
     _assert_close(result, _attention(query, key, value, lengths, num_heads, window))
+
+
+@pytest.mark.parametrize(("window", "cap"), [(None, 0.0), (4, 1.5)])
+def test_attention_of_last_rows(window: int | None, cap: float) -> None:
+    lengths, num_heads, num_kv_heads = [5, 1, 70], 4, 2
+    key, value = _strided(sum(lengths), 32), _strided(sum(lengths), 32)
+    query = _random(len(lengths), 64)
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths, one_row_each=True),
+        num_heads,
+        0.3,
+        one_row_each=True,
+        window=window,
+        cap=cap,
+        causal=True,
+        num_kv_heads=num_kv_heads,
+    )
+    expected = _attention(query, key, value, lengths, num_heads, window, causal=True, cap=cap)
+    _assert_close(result, expected)
 
 
 @pytest.mark.parametrize("terms", ["by_query", "by_key", "both"])
@@ -287,7 +317,7 @@ def test_layer_norm(dtype: torch.dtype, has_bias: bool) -> None:
     weight, bias = _random(50), _random(50) if has_bias else None
     expected = functional.layer_norm(x.double(), (50,), weight.double(), None, 1e-5)
     expected = expected if bias is None else expected + bias
-    result = kernels.layer_norm(x, weight, bias, 1e-5)
+    result = kernels.norm(x, weight, bias, 1e-5)
     limit = 1e-3 if dtype == torch.float32 else None  # 1000 + x has 14 bits of x
     if limit is None:
         _assert_close(result, expected, dtype)
@@ -299,7 +329,9 @@ def test_layer_norm(dtype: torch.dtype, has_bias: bool) -> None:
 def test_rms_norm(dtype: torch.dtype) -> None:
     x, weight = 3 + _strided(5, 50, dtype), _random(50)
     scale = (x.double().square().mean(dim=1, keepdim=True) + 1e-5).rsqrt()
-    _assert_close(kernels.rms_norm(x, weight, 1e-5), x.double() * scale * weight, dtype)
+    _assert_close(
+        kernels.norm(x, weight, None, 1e-5, centred=False), x.double() * scale * weight, dtype
+    )
 
 
 @pytest.mark.parametrize("num_tables", [1, 2, 3])
@@ -333,13 +365,18 @@ def test_rotary() -> None:
     _assert_close(kernels.rotary(x, positions, cosines, sines, num_heads), turned.flatten(1))
 
 
-@pytest.mark.parametrize("mean", [True, False])
-def test_pool(mean: bool) -> None:
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_pool(pooling: Pooling) -> None:
     x, bounds = _strided(9, 40), [0, 1, 6, 9]
     rows = [x[begin:end] for begin, end in pairwise(bounds)]
-    expected = torch.stack([each.mean(dim=0) if mean else each[0] for each in rows])
+    expected = torch.stack(
+        [
+            each.mean(dim=0) if pooling == "mean" else each[0 if pooling == "first" else -1]
+            for each in rows
+        ]
+    )
     # The empty sequence behind the last one is nobody's, and must not be read out of bounds.
-    _assert_close(kernels.pool(x, _integers([*bounds, 9]), mean)[:3], expected)
+    _assert_close(kernels.pool(x, _integers([*bounds, 9]), pooling)[:3], expected)
 
 
 @pytest.mark.parametrize("count", [3, 4])
@@ -432,13 +469,13 @@ def test_float8_weight_is_within_half_a_step_of_the_weight() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_layer_norm_emits_the_rows_that_its_result_would_give(dtype: torch.dtype) -> None:
     x, weight, bias = _strided(5, 50, dtype), _random(50), _random(50)
-    normed = kernels.layer_norm(x, weight, bias, 1e-5)
-    result, rows = kernels.layer_norm_quantized(x, weight, bias, 1e-5)
+    normed = kernels.norm(x, weight, bias, 1e-5)
+    result, rows = kernels.norm_quantized(x, weight, bias, 1e-5)
     expected = kernels.quantize_rows(normed)
     assert torch.equal(result, normed)
     for name in ("values", "steps", "zeros"):
         assert torch.equal(getattr(rows, name), getattr(expected, name))
-    result, float8 = kernels.layer_norm_float8(x, weight, bias, 1e-5)
+    result, float8 = kernels.norm_float8(x, weight, bias, 1e-5)
     expected8 = kernels.float8_rows(normed)
     assert torch.equal(result, normed)
     assert torch.equal(float8.values.float(), expected8.values.float())

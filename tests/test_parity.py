@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import random_models  # noqa: E402
+from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
 from tolerances import (  # noqa: E402
     BATCH_PER_SPREAD,
@@ -23,14 +23,15 @@ from tolerances import (  # noqa: E402
 )
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
-from zen_fast.backends import Backend, PausingBackend  # noqa: E402
+from zen_fast.backends import Backend, PausingBackend, PrefixingBackend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
-from zen_fast.batching import TokenizedPair, pack  # noqa: E402
-from zen_fast.checkpoint import load_checkpoint  # noqa: E402
+from zen_fast.batching import Prefix, TokenizedPair, pack, read_part  # noqa: E402
+from zen_fast.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
 
 PRETRAINED_BODY = Path(__file__).parents[2] / "shared" / "models" / "all-MiniLM-L6-v2"
+StockLogits = Callable[[list[random_models.Sequence]], np.ndarray]
 LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
 ALL = range(len(LENGTHS) + 1)
 """Every pair of an oracle: one of each of these lengths, and one of the greatest."""
@@ -64,7 +65,9 @@ def _single_torch_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
-@pytest.fixture(scope="module", params=RANDOM_MODELS, ids=lambda recipe: recipe.name)
+@pytest.fixture(
+    scope="module", params=(*RANDOM_MODELS, *RANDOM_LANGUAGE_MODELS), ids=lambda recipe: recipe.name
+)
 def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
 
@@ -72,20 +75,19 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def make_oracle(recipe: RandomModel, folder: Path) -> Oracle:
     model = recipe.build()
     recipe.save(model, folder)
-    return oracle_of(model, folder)
+    return oracle_of(recipe.load(folder), lambda sequences: recipe.logits(model, sequences))
 
 
-def oracle_of(model: Any, folder: Path) -> Oracle:
-    """The stock model's answers beside the encoder loaded from what it saved in `folder`."""
-    checkpoint = load_checkpoint(folder)
+def oracle_of(checkpoint: Checkpoint, stock_logits: StockLogits) -> Oracle:
+    """The stock model's answers beside the encoder loaded from what it saved."""
     spec = checkpoint.spec
     sequences = random_models.random_sequences(
         [*LENGTHS, spec.max_length], spec.num_token_types, spec.vocab_size
     )
-    logits = random_models.stock_logits(model, sequences)
+    logits = stock_logits(sequences)
     return Oracle(
         encoder=Encoder(spec, checkpoint.weights),
-        pairs=[TokenizedPair(s.token_ids, s.token_type_ids) for s in sequences],
+        pairs=[read_part(TokenizedPair(s.token_ids, s.token_type_ids), spec) for s in sequences],
         logits=logits,
         spread=logits.std(axis=0),
     )
@@ -103,7 +105,10 @@ def pretrained_oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     torch.nn.init.normal_(model.classifier.weight)
     folder = tmp_path_factory.mktemp("pretrained")
     model.half().save_pretrained(folder)
-    return oracle_of(model.float(), folder)
+    model = model.float()
+    return oracle_of(
+        load_checkpoint(folder), lambda sequences: random_models.stock_logits(model, sequences)
+    )
 
 
 @pytest.fixture(params=_backend_names())
@@ -169,6 +174,50 @@ def test_logits_are_the_same_when_paused_and_others_dropped(
             np.testing.assert_array_equal(resumed, expected)
         else:
             assert (np.abs(resumed - expected) <= BATCH_PER_SPREAD * oracle.spread).all()
+
+
+@pytest.fixture(scope="module", params=RANDOM_LANGUAGE_MODELS, ids=lambda recipe: recipe.name)
+def causal_oracle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Oracle:
+    return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_logits_do_not_change_when_prefixes_are_shared(
+    precision: str, backend_name: str, causal_oracle: Oracle
+) -> None:
+    """A batch of two prefixes, one of them longer than what follows, beside one of length 0, 1."""
+    spec, weights = causal_oracle.encoder.spec, causal_oracle.encoder.weights
+    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
+    backend = make_backend(backend_name, encoder)
+    assert isinstance(backend, PrefixingBackend)
+    longest = causal_oracle.pairs[-1]  # as long as the model allows
+    others = [pair for pair in causal_oracle.pairs if len(pair) >= 17]
+
+    prefix = _prefix(backend, encoder, longest.part(slice(60)), None)
+    nested = _prefix(backend, encoder, longest.part(slice(70)), prefix.part(33))
+    single = _prefix(backend, encoder, others[0].part(slice(1)), None)
+    pairs = [longest, *others, longest.part(slice(61)), longest.part(slice(75))]
+    prefixes = [prefix, single, *[None] * (len(others) - 1), prefix, nested]
+    whole = backend.forward(pack(pairs, spec))
+    shared = backend.forward(pack(pairs, spec, prefixes))
+    if backend.name == "cpu":
+        np.testing.assert_array_equal(shared, whole)
+    elif precision == "fp32":
+        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * causal_oracle.spread).all()
+    else:  # where a sum lies on the edge between two bytes
+        difference = np.abs(shared - whole) / causal_oracle.spread
+        assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+        assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
+
+
+def _prefix(
+    backend: PrefixingBackend, encoder: Encoder, tokens: TokenizedPair, known: Prefix | None
+) -> Prefix:
+    fresh = backend.keys_values(pack([tokens], encoder.spec, [known]))[0]
+    rows = fresh if known is None else np.concatenate((known.keys_values, fresh))
+    return Prefix(tokens.token_ids, rows)
 
 
 @pytest.mark.parametrize("name", _backend_names()[1:])

@@ -18,7 +18,7 @@ class Program:
     def isa(self) -> str: ...
     def op_seconds(self) -> list[float]: ...
     def add_slot(self, axis: str, offset: int, width: int) -> int: ...
-    def embed(self, tables: Sequence[tuple[str, Array]], out: _View) -> None: ...
+    def embed(self, tables: Sequence[tuple[str, Array, float]], out: _View) -> None: ...
     def linear(
         self,
         x: _View,
@@ -39,7 +39,16 @@ class Program:
         activation: str | None,
         residual: _View | None = None,
     ) -> None: ...
-    def norm(self, x: _View, out: _View, weight: Array, bias: Array | None, eps: float) -> None: ...
+    def norm(
+        self,
+        x: _View,
+        out: _View,
+        weight: Array,
+        bias: Array | None,
+        eps: float,
+        centred: bool,
+        residual: _View | None = None,
+    ) -> None: ...
     def gate(self, x: _View, out: _View, activation: str, activate_first: bool) -> None: ...
     def rotary(
         self, x: _View, out: _View, num_heads: int, inverse_frequencies: Sequence[float]
@@ -50,8 +59,12 @@ class Program:
         key: _View,
         value: _View,
         out: _View,
+        layer: int,
         num_heads: int,
+        num_kv_heads: int,
         scale: float,
+        cap: float,
+        causal: bool,
         window: int | None,
         relative_keys: Array | None,
         relative_queries: Array | None,
@@ -67,7 +80,16 @@ class Program:
         token_type_ids: NDArray[np.int32],
         position_ids: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
+        prefixes: Sequence[NDArray[np.float32] | None] = (),
         from_pause: int | None = None,
         to_pause: int | None = None,
         states: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]: ...
+    def keys_values(
+        self,
+        token_ids: NDArray[np.int32],
+        token_type_ids: NDArray[np.int32],
+        position_ids: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+        prefixes: Sequence[NDArray[np.float32] | None] = (),
+    ) -> list[NDArray[np.float32]]: ...

@@ -44,6 +44,7 @@ class Choices:
     num_threads: int | None
     activation: object
     token_cache_mb: float
+    prefix_cache_mb: float
     score_cache: str | ScoreStore | None
     score_cache_mb: float
     score_cache_ttl_s: float | None
@@ -69,6 +70,7 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         ZenError: see `ZenReranker.from_pretrained`.
     """
     cache_bytes = megabytes("token_cache_mb", choices.token_cache_mb)
+    prefix_cache_bytes = megabytes("prefix_cache_mb", choices.prefix_cache_mb)
     max_length, num_threads = choices.max_length, choices.num_threads
     if max_length is not None:
         max_length = positive_count("max_length", max_length)
@@ -87,15 +89,9 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
     settings = read_settings(checkpoint.folder)
     if max_length is None:
         max_length = settings.pair_length(checkpoint.spec.max_length)
-    prompt = load_prompt(
-        checkpoint.folder,
-        checkpoint.config,
-        checkpoint.tokenizer_config,
-        stock,
-        settings,
-        model=str(model),
-        template=choices.template,
-    )
+    prompt = read_prompt(model, checkpoint, choices.template)
+    if checkpoint.vocabulary is not None:
+        checkpoint = answering(checkpoint, prompt)
     tokenizer = _tokenizer(stock, prompt, choices)(
         longest_supported=checkpoint.spec.max_length,
         max_length=max_length,
@@ -103,7 +99,7 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         cache_bytes=cache_bytes,
     )
     encoder = Encoder(checkpoint.spec, at_precision(checkpoint.weights, choices.precision))
-    engine = _engine(makers, encoder, tokenizer)
+    engine = _engine(makers, encoder, tokenizer, prefix_cache_bytes)
     cache = None
     if store is not None:
         arithmetic = engine.backend.arithmetic
@@ -115,6 +111,37 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         settings=settings,
         early_stop=EarlyStop(checkpoint.folder, calibration, engine.can_pause),
     )
+
+
+def read_prompt(
+    model: str | Path, checkpoint: Checkpoint, template: str | PromptTemplate | None = None
+) -> Prompt | None:
+    """The prompt that a checkpoint's model reads; None for a classifier that reads a bare pair.
+
+    Raises:
+        ZenError: see `load_prompt`.
+    """
+    folder, config, tokenizer_config = (
+        checkpoint.folder,
+        checkpoint.config,
+        checkpoint.tokenizer_config,
+    )
+    return load_prompt(
+        folder,
+        config,
+        tokenizer_config,
+        load_stock_tokenizer(folder, config, tokenizer_config),
+        read_settings(folder),
+        model=str(model),
+        template=template,
+    )
+
+
+def answering(checkpoint: Checkpoint, prompt: Prompt | None) -> Checkpoint:
+    """A language model's checkpoint with the head that its prompt's answer makes."""
+    assert prompt is not None  # load_prompt finds a language model's answer, or raises
+    assert prompt.answer is not None
+    return checkpoint.answering(prompt.answer)
 
 
 def _tokenizer(
@@ -137,13 +164,16 @@ def _tokenizer(
 
 
 def _engine(
-    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: AnyTokenizer
+    makers: Sequence[MakeBackend],
+    encoder: Encoder,
+    tokenizer: AnyTokenizer,
+    prefix_cache_bytes: int,
 ) -> Engine | EngineGroup:
     """An engine for each device; several act as one."""
     engines = []
     for make in makers:
         running, token_budget = make(encoder)
-        engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
+        engines.append(Engine(running, tokenizer, encoder.spec, token_budget, prefix_cache_bytes))
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
 

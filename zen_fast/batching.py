@@ -27,6 +27,30 @@ class TokenizedPair:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def part(self, tokens: slice) -> TokenizedPair:
+        """Some adjacent tokens of the pair."""
+        start, stop, _ = tokens.indices(len(self))
+        num_head_tokens = min(max(self.num_head_tokens - start, 0), stop - start)
+        return TokenizedPair(self.token_ids[tokens], self.token_type_ids[tokens], num_head_tokens)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What a causal model makes of tokens that sequences begin with: all that later ones read."""
+
+    token_ids: Int32Array
+    """(length,) int32"""
+    keys_values: NDArray[np.float32]
+    """(length, num_layers * 2 * key_width) fp32: of each token, layer by layer, its turned key and
+    its value"""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def part(self, length: int) -> Prefix:
+        """The prefix of the first `length` tokens, in the same memory."""
+        return Prefix(self.token_ids[:length], self.keys_values[:length])
+
 
 @dataclass(frozen=True)
 class PackedBatch:
@@ -40,6 +64,9 @@ class PackedBatch:
     """(num_tokens,) int32, the row of the position table for each token"""
     cu_seqlens: Int32Array
     """(num_sequences + 1,) int32, first token of each sequence, then num_tokens"""
+    prefixes: tuple[Prefix | None, ...] = ()
+    """(num_sequences,) what each sequence continues; () where none does. Its tokens are not among
+    the batch's, and positions go on after it."""
 
     @property
     def num_tokens(self) -> int:
@@ -68,8 +95,19 @@ def schedule(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return batches
 
 
-def pack(pairs: Sequence[TokenizedPair], spec: EncoderSpec) -> PackedBatch:
-    """Lay `pairs` end to end with the position ids that `spec` gives them."""
+def pack(
+    pairs: Sequence[TokenizedPair], spec: EncoderSpec, prefixes: Sequence[Prefix | None] = ()
+) -> PackedBatch:
+    """Lay `pairs` end to end with the position ids that `spec` gives them.
+
+    Args:
+        prefixes: what is already computed of each pair's beginning, and left out here; () for
+            nothing of any.
+    """
+    starts = np.zeros(len(pairs), dtype=np.int32)
+    if any(prefixes):
+        starts[:] = [0 if prefix is None else len(prefix) for prefix in prefixes]
+        pairs = [pair.part(slice(start, None)) for pair, start in zip(pairs, starts, strict=True)]
     lengths = np.fromiter((len(pair) for pair in pairs), dtype=np.int32, count=len(pairs))
     cu_seqlens = np.zeros(len(pairs) + 1, dtype=np.int32)
     np.cumsum(lengths, out=cu_seqlens[1:])
@@ -77,9 +115,22 @@ def pack(pairs: Sequence[TokenizedPair], spec: EncoderSpec) -> PackedBatch:
     return PackedBatch(
         token_ids=token_ids,
         token_type_ids=np.concatenate([pair.token_type_ids for pair in pairs]),
-        position_ids=_position_ids(token_ids, cu_seqlens, spec),
+        position_ids=_position_ids(token_ids, cu_seqlens, spec) + np.repeat(starts, lengths),
         cu_seqlens=cu_seqlens,
+        prefixes=tuple(prefixes) if any(prefixes) else (),
     )
+
+
+def read_part(pair: TokenizedPair, spec: EncoderSpec) -> TokenizedPair:
+    """`pair` without what comes after the token whose row the head reads.
+
+    Stock classifiers read the last token that is not <pad>, and some end every text with a token
+    that they also pad with; where attention is causal, nothing after the row that is read matters.
+    """
+    if spec.head.pooling != "last" or spec.head.skipped_id is None:
+        return pair
+    read = np.flatnonzero(pair.token_ids != spec.head.skipped_id)
+    return pair.part(slice(int(read[-1]) + 1 if len(read) else 1))
 
 
 def _position_ids(token_ids: Int32Array, cu_seqlens: Int32Array, spec: EncoderSpec) -> Int32Array:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from zen_fast.ops import (
+    AttentionPattern,
     EmbeddingIndex,
     EmbeddingTable,
     GatedHalf,
     Ops,
-    RelativeTables,
     Value,
 )
 from zen_fast.relative_positions import relative_tables
-from zen_fast.spec import ConvolutionSpec, EncoderSpec
+from zen_fast.spec import ConvolutionSpec, EncoderSpec, Pooling
 from zen_fast.weights import Linear, Weights
 
 
@@ -21,7 +21,19 @@ class Encoder:
     def __init__(self, spec: EncoderSpec, weights: Weights) -> None:
         self.spec = spec
         self.weights = weights
-        self._relative: tuple[RelativeTables | None, ...] = relative_tables(spec, weights)
+        self._patterns = tuple(
+            AttentionPattern(
+                layer=index,
+                num_heads=spec.num_heads,
+                num_kv_heads=spec.key_width // spec.head_dim,
+                scale=spec.score_scale,
+                cap=spec.attention_cap,
+                causal=spec.causal,
+                window=spec.layers[index].window,
+                relative=relative,
+            )
+            for index, relative in enumerate(relative_tables(spec, weights))
+        )
 
     def logits(self, ops: Ops[Value]) -> Value:
         """The whole forward pass: packed token ids → (num_sequences, num_labels) logits."""
@@ -45,7 +57,7 @@ class Encoder:
         indices: tuple[EmbeddingIndex, ...] = ("token", "position", "token_type")
         x = ops.embed(
             [
-                EmbeddingTable(index, self.weights[f"embeddings.{index}"])
+                EmbeddingTable(index, self.weights[f"embeddings.{index}"], self._scale(index))
                 for index in indices
                 if f"embeddings.{index}" in self.weights
             ]
@@ -59,65 +71,80 @@ class Encoder:
             x = ops.linear(x, self.weights.linear("embeddings.projection"))
         return x
 
+    def _scale(self, index: EmbeddingIndex) -> float:
+        return self.spec.embedding_scale if index == "token" else 1.0
+
     def _layer(self, ops: Ops[Value], x: Value, index: int) -> Value:
-        name = f"layers.{index}"
-        pre_norm = self.spec.norm_position == "pre"
-        attention_norm = (
-            self.weights.norm(f"{name}.attention.norm")
-            if self.spec.layers[index].attention_norm
-            else None
-        )
-        ffn_norm = self.weights.norm(f"{name}.ffn.norm")
-
-        normed = ops.norm(x, attention_norm) if pre_norm and attention_norm is not None else x
-        residual = ops.pool(x, "first") if self._reads_first_rows(index) else x
+        residual = ops.pool(x, self._pooling) if self._reads_pooled_rows(index) else x
+        has_norm = self.spec.layers[index].attention_norm
+        normed = self._norm_before(ops, x, f"layers.{index}.attention") if has_norm else x
         x = self._attention(ops, normed, residual, index)
-        if not pre_norm and attention_norm is not None:
-            x = ops.norm(x, attention_norm)
+        if has_norm:
+            x = self._norm_after(ops, x, residual, f"layers.{index}.attention")
 
-        normed = ops.norm(x, ffn_norm) if pre_norm else x
-        x = self._feed_forward(ops, normed, residual=x, index=index)
-        return x if pre_norm else ops.norm(x, ffn_norm)
+        normed = self._norm_before(ops, x, f"layers.{index}.ffn")
+        residual, x = x, self._feed_forward(ops, normed, x, index)
+        return self._norm_after(ops, x, residual, f"layers.{index}.ffn")
 
-    def _reads_first_rows(self, index: int) -> bool:
-        """Whether the head needs only the first token's row of this layer's output."""
-        return index == self.spec.num_layers - 1 and self.spec.head.pooling == "first"
+    def _norm_before(self, ops: Ops[Value], x: Value, sublayer: str) -> Value:
+        if self.spec.norm_position == "post":
+            return x
+        return ops.norm(x, self.weights.norm(f"{sublayer}.norm"))
+
+    def _norm_after(self, ops: Ops[Value], x: Value, residual: Value, sublayer: str) -> Value:
+        match self.spec.norm_position:
+            case "pre":
+                return x
+            case "post":
+                return ops.norm(x, self.weights.norm(f"{sublayer}.norm"))
+            case "both":  # x is the sublayer's output, not yet added to the residual stream
+                return ops.norm(x, self.weights.norm(f"{sublayer}.output_norm"), residual)
+
+    def _output(self, ops: Ops[Value], x: Value, name: str, residual: Value) -> Value:
+        """A sublayer's last projection, and its residual sum where no norm comes between."""
+        adds_later = self.spec.norm_position == "both"
+        return ops.linear(x, self.weights.linear(name), residual=None if adds_later else residual)
+
+    @property
+    def _pooling(self) -> Pooling:
+        return self.spec.head.pooling
+
+    def _reads_pooled_rows(self, index: int) -> bool:
+        """Whether the head needs only one token's row of each sequence of this layer's output."""
+        return index == self.spec.num_layers - 1 and self._pooling != "mean"
 
     def _attention(self, ops: Ops[Value], x: Value, residual: Value, index: int) -> Value:
-        spec, layer, hidden = self.spec, self.spec.layers[index], self.spec.hidden_size
-        name = f"layers.{index}.attention"
-        if self._reads_first_rows(index):
-            query_layer = self.weights.linear(f"{name}.qkv", slice(0, hidden))
-            query = ops.linear(ops.pool(x, "first"), query_layer)
-            key_value_layer = self.weights.linear(f"{name}.qkv", slice(hidden, 3 * hidden))
-            key, value = ops.split(ops.linear(x, key_value_layer), (hidden, hidden))
+        spec, name = self.spec, f"layers.{index}.attention"
+        rotary = query_rotary = spec.layers[index].rotary
+        query_width, key_width = spec.query_width, spec.key_width
+        if self._reads_pooled_rows(index):
+            query_layer = self.weights.linear(f"{name}.qkv", slice(0, query_width))
+            query = ops.linear(ops.pool(x, self._pooling), query_layer)
+            key_value_layer = self.weights.linear(f"{name}.qkv", slice(query_width, None))
+            key, value = ops.split(ops.linear(x, key_value_layer), (key_width, key_width))
+            if self._pooling == "first":  # it sits at angle 0: its query needs no turning
+                query_rotary = None
         else:
             qkv = ops.linear(x, self.weights.linear(f"{name}.qkv"))
-            query, key, value = ops.split(qkv, (hidden, hidden, hidden))
-            if layer.rotary is not None:
-                query = ops.rotary(query, spec.num_heads, layer.rotary)
-        if layer.rotary is not None:  # the first token sits at angle 0: its query needs no turning
-            key = ops.rotary(key, spec.num_heads, layer.rotary)
-        context = ops.attention(
-            query,
-            key,
-            value,
-            spec.num_heads,
-            spec.score_scale,
-            window=layer.window,
-            relative=self._relative[index],
-        )
-        return ops.linear(context, self.weights.linear(f"{name}.output"), residual=residual)
+            query, key, value = ops.split(qkv, (query_width, key_width, key_width))
+        if spec.query_key_norm:
+            query = ops.norm(query, self.weights.norm(f"{name}.query_norm"))
+            key = ops.norm(key, self.weights.norm(f"{name}.key_norm"))
+        if query_rotary is not None:
+            query = ops.rotary(query, spec.num_heads, query_rotary)
+        if rotary is not None:
+            key = ops.rotary(key, key_width // spec.head_dim, rotary)
+        context = ops.attention(query, key, value, self._patterns[index])
+        return self._output(ops, context, f"{name}.output", residual)
 
     def _feed_forward(self, ops: Ops[Value], x: Value, residual: Value, index: int) -> Value:
         up = self.weights.linear(f"layers.{index}.ffn.up")
-        down = self.weights.linear(f"layers.{index}.ffn.down")
         if self.spec.gate == "none":
             x = ops.linear(x, up, activation=self.spec.activation)
         else:
             activated: GatedHalf = "first" if self.spec.gate == "activate_first" else "second"
             x = ops.gate(ops.linear(x, up), self.spec.activation, activated)
-        return ops.linear(x, down, residual=residual)
+        return self._output(ops, x, f"layers.{index}.ffn.down", residual)
 
     def _convolve(
         self, ops: Ops[Value], embedded: Value, x: Value, convolution: ConvolutionSpec
@@ -128,8 +155,8 @@ class Encoder:
             self.weights["convolution.bias"],
         )
         unfolded = ops.neighbours(embedded, convolution.kernel_size)
-        if self._reads_first_rows(0):
-            unfolded = ops.pool(unfolded, "first")
+        if self._reads_pooled_rows(0):
+            unfolded = ops.pool(unfolded, self._pooling)
         x = ops.linear(unfolded, layer, activation=convolution.activation, residual=x)
         return ops.norm(x, self.weights.norm("convolution.norm"))
 

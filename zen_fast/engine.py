@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.backends import Backend, PausingBackend
-from zen_fast.batching import PackedBatch, TokenizedPair, pack, schedule
+from zen_fast.backends import Backend, PausingBackend, PrefixingBackend
+from zen_fast.batching import PackedBatch, Prefix, TokenizedPair, pack, read_part, schedule
 from zen_fast.encoded import EncodedPairs, PairScores, windowed
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
 from zen_fast.pausing import PausedPairs
+from zen_fast.prefix_cache import PrefixCache, PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer, PromptTokenizer
@@ -33,6 +36,8 @@ class Engine:
         tokenizer: makes pairs, or prompts, of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
+        prefix_cache_bytes: memory for what sequences begin with, where the encoder is causal and
+            the backend shares prefixes.
 
     Raises:
         UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.
@@ -44,6 +49,7 @@ class Engine:
         tokenizer: PairTokenizer | PromptTokenizer,
         spec: EncoderSpec,
         token_budget: int,
+        prefix_cache_bytes: int = 0,
     ) -> None:
         max_type = tokenizer.max_token_type
         if spec.num_token_types and max_type >= spec.num_token_types:
@@ -58,6 +64,11 @@ class Engine:
         self._full_budget = token_budget
         self._lock = threading.Lock()
         self._tokenize_seconds = 0.0
+        self._prefix_cache = PrefixCache(
+            prefix_cache_bytes if spec.causal and isinstance(backend, PrefixingBackend) else 0,
+            bytes_per_token=np.dtype(np.float32).itemsize * spec.floats_kept_per_token,
+            record=self._keys_values,
+        )
 
     def logits(
         self,
@@ -112,7 +123,9 @@ class Engine:
             encoded = EncodedPairs(tokenizer.encode_pairs(queries, documents, instruction))
         with self._lock:
             self._tokenize_seconds += time.perf_counter() - start
-        return encoded
+        return replace(
+            encoded, sequences=[read_part(each, self.spec) for each in encoded.sequences]
+        )
 
     def run(
         self,
@@ -121,9 +134,10 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Logits of each sequence; `advance` hears how many each batch had."""
         logits = np.empty((len(pairs), self.spec.head.num_labels), dtype=np.float32)
-        waiting = list(range(len(pairs)))
-        while waiting:
-            waiting = self._score(pairs, waiting, logits, advance)
+        for group in self._prefix_cache.groups(pairs):
+            waiting = group.indices
+            while waiting:
+                waiting = self._score(pairs, group.prefixes, waiting, logits, advance)
         return logits
 
     @property
@@ -142,6 +156,7 @@ class Engine:
     def _score(
         self,
         pairs: Sequence[TokenizedPair],
+        prefixes: Mapping[int, Prefix],
         waiting: Sequence[int],
         logits: NDArray[np.float32],
         advance: Callable[[int], object],
@@ -149,10 +164,11 @@ class Engine:
         """Score the pairs of these indices; those left over where memory ran out."""
         budget = self.token_budget
         left = set(waiting)
-        for batch in schedule([len(pairs[index]) for index in waiting], budget):
+        lengths = [len(pairs[index]) - len(prefixes.get(index, ())) for index in waiting]
+        for batch in schedule(lengths, budget):
             chosen = [waiting[each] for each in batch]
             try:
-                logits[chosen] = self.backend.forward(self._pack(pairs, chosen))
+                logits[chosen] = self.backend.forward(self._pack(pairs, chosen, prefixes))
             except OutOfDeviceMemoryError as error:
                 self._halve_budget(budget, error)
                 break
@@ -160,8 +176,19 @@ class Engine:
             advance(len(chosen))
         return sorted(left)
 
-    def _pack(self, pairs: Sequence[TokenizedPair], chosen: Sequence[int]) -> PackedBatch:
-        packed = pack([pairs[index] for index in chosen], self.spec)
+    def _keys_values(self, tokens: TokenizedPair, known: Prefix | None) -> NDArray[np.float32]:
+        assert isinstance(self.backend, PrefixingBackend)  # else the cache has no capacity
+        prefixes = {} if known is None else {0: known}
+        return self.backend.keys_values(self._pack([tokens], [0], prefixes))[0]
+
+    def _pack(
+        self,
+        pairs: Sequence[TokenizedPair],
+        chosen: Sequence[int],
+        prefixes: Mapping[int, Prefix] = MappingProxyType({}),
+    ) -> PackedBatch:
+        known = [prefixes.get(index) for index in chosen]
+        packed = pack([pairs[index] for index in chosen], self.spec, known)
         largest_id = int(packed.token_ids.max())
         if largest_id >= self.spec.vocab_size:
             raise UnsupportedModelError(
@@ -179,6 +206,10 @@ class Engine:
                 raise error
             self.token_budget //= 2
         logger.warning("%s; batches have at most %d tokens from now on", error, self.token_budget)
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """Tokens computed and saved, and size, of what sequences begin with."""
+        return self._prefix_cache.statistics()
 
     def seconds_by_op(self) -> dict[str, float]:
         """Seconds spent so far, by op: "tokenize", then the forward pass's by name and widths."""

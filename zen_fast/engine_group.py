@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import astuple
 from itertools import groupby
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from zen_fast.backends import Backend
 from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
+from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import PairTokenizer, PromptTokenizer
@@ -95,6 +97,11 @@ class EngineGroup:
                     for each in [pool.submit(score, index) for index in busy]:
                         each.result()
         return scores
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """As `Engine.prefix_cache_statistics`, summed over the engines."""
+        each = [astuple(engine.prefix_cache_statistics()) for engine in self._engines]
+        return PrefixCacheStatistics(*map(sum, zip(*each, strict=True)))
 
     @contextmanager
     def one(self, num_pairs: int) -> Iterator[Engine]:

@@ -22,6 +22,8 @@ class EmbeddingTable:
 
     index: EmbeddingIndex
     rows: Array
+    scale: float = 1.0
+    """Factor on every row."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,31 @@ class RelativeTables:
     """(2 * max_length - 1,) int32, the row for each distance i - j, never decreasing"""
 
 
+@dataclass(frozen=True)
+class AttentionPattern:
+    """Who attends to whom in one layer, and how scores are made."""
+
+    layer: int
+    num_heads: int
+    num_kv_heads: int
+    """Heads of keys and values, each for num_heads / num_kv_heads adjacent query heads (Ainslie et
+    al., EMNLP 2023, arXiv 2305.13245)."""
+    scale: float
+    """Factor on query · key."""
+    cap: float = 0.0
+    """Scaled scores become cap * tanh(score / cap); 0 for no cap."""
+    causal: bool = False
+    """Only tokens at or before one's own."""
+    window: int | None = None
+    """Largest distance |i - j|."""
+    relative: RelativeTables | None = None
+
+
 class Ops(Protocol[Value]):
     """The ops of an encoder. A matrix has rows per token (T) or per sequence (S)."""
 
     def embed(self, tables: Sequence[EmbeddingTable]) -> Value:
-        """Sum of the tables' rows for each token: (T, width)."""
+        """Sum of the tables' scaled rows for each token: (T, width)."""
 
     def linear(
         self,
@@ -55,36 +77,35 @@ class Ops(Protocol[Value]):
     ) -> Value:
         """activation(x Wᵀ + b) + residual: (rows, in) → (rows, out)."""
 
-    def norm(self, x: Value, norm: Norm) -> Value:
-        """LayerNorm over each row."""
+    def norm(self, x: Value, norm: Norm, residual: Value | None = None) -> Value:
+        """LayerNorm or RMSNorm over each row, plus residual.
+
+        A norm narrower than the row is applied to each adjacent stretch of its width: to each head.
+        """
 
     def split(self, x: Value, widths: Sequence[int]) -> tuple[Value, ...]:
         """Views of adjacent column ranges; the widths add up to x's width."""
 
     def rotary(self, x: Value, num_heads: int, inverse_frequencies: Sequence[float]) -> Value:
-        """Rotary position embedding (Su et al., arXiv 2104.09864), halves rotated: (T, width)."""
+        """Rotary position embedding (Su et al., arXiv 2104.09864), halves rotated.
 
-    def attention(
-        self,
-        query: Value,
-        key: Value,
-        value: Value,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
-    ) -> Value:
+        x is (T, width), or (S, width) with the rows of the sequences' last tokens: a first token
+        sits at angle 0 and needs no turning.
+        """
+
+    def attention(self, query: Value, key: Value, value: Value, pattern: AttentionPattern) -> Value:
         """Softmax attention inside each sequence: query (T or S, width), key and value (T, width).
 
-        A query with one row per sequence stands for that sequence's first token. `window` bounds
-        the distance |i - j|.
+        A query with one row per sequence stands for that sequence's first token, or for its last
+        where attention is causal. Where the batch gives a sequence a prefix, the prefix's keys and
+        values of this layer come before the sequence's own.
         """
 
     def gate(self, x: Value, activation: Activation, activated: GatedHalf) -> Value:
         """Product of x's two column halves, one of them activated: (rows, 2n) → (rows, n)."""
 
     def pool(self, x: Value, pooling: Pooling) -> Value:
-        """First row, or mean of the rows, of each sequence: (T, width) → (S, width)."""
+        """First row, last row, or mean of the rows, of each sequence: (T, width) → (S, width)."""
 
     def neighbours(self, x: Value, count: int) -> Value:
         """Each row beside its neighbours: (T, width) → (T, count * width).

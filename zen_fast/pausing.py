@@ -86,7 +86,10 @@ class PausedPairs:
         ends = np.minimum(starts + num_head, paused.batch.num_tokens - 1)
         bounds = np.column_stack((starts, ends)).reshape(-1)
         head_means = np.add.reduceat(paused.states, bounds)[::2] / num_head[:, None]
-        pooled = paused.states[starts] if self._pooling == "first" else means
+        pooled = means
+        if self._pooling != "mean":
+            read = starts if self._pooling == "first" else starts + lengths - 1
+            pooled = np.asarray(paused.states[read], dtype=means.dtype)
         return np.hstack((pooled, means, head_means))
 
     def finish(self, kept: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -85,7 +85,7 @@ def quantize_weights(weights: Weights) -> Weights:
     for name in EMBEDDING_TABLES:
         if name in tensors and np.abs(tensors[name]).max(initial=0.0) <= np.finfo(np.float16).max:
             tensors[name] = tensors[name].astype(np.float16, copy=False)
-    return Weights(tensors, weights.norm_eps)
+    return Weights(tensors, weights.norm_eps, weights.norm_centred)
 
 
 def at_precision(weights: Weights, precision: str) -> Weights:

@@ -39,10 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _quantize(model: str, out: Path) -> int:
+    from zen_fast.assembling import answering, read_prompt
     from zen_fast.checkpoint import load_checkpoint
     from zen_fast.checkpoint.quantized import save_quantized
 
-    num_bytes = save_quantized(load_checkpoint(model), model, out)
+    checkpoint = load_checkpoint(model)
+    if checkpoint.vocabulary is not None:
+        checkpoint = answering(checkpoint, read_prompt(model, checkpoint))
+    num_bytes = save_quantized(checkpoint, model, out)
     print(f"wrote {out}: weights of {num_bytes / 1e6:.1f} MB")
     return 0
 

@@ -25,6 +25,7 @@ from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.pace import Pace
+from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.prompts.template import PromptTemplate
 from zen_fast.ranking import Ranking, Work, ranking
 from zen_fast.score_cache import ScoreCacheStatistics, ScoreStore
@@ -39,6 +40,7 @@ from zen_fast.tokenization import (
 from zen_fast.waves import Deadline, EveryCandidate, Plan, Waves, WaveScores
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
+DEFAULT_PREFIX_CACHE_MB = 256.0
 DEFAULT_SCORE_CACHE_MB = 64.0
 
 
@@ -72,6 +74,7 @@ class ZenReranker(SentenceTransformersInterface):
         num_threads: int | None = None,
         activation: object = None,
         token_cache_mb: float = DEFAULT_TOKEN_CACHE_MB,
+        prefix_cache_mb: float = DEFAULT_PREFIX_CACHE_MB,
         score_cache: str | ScoreStore | None = None,
         score_cache_mb: float = DEFAULT_SCORE_CACHE_MB,
         score_cache_ttl_s: float | None = None,
@@ -106,6 +109,10 @@ class ZenReranker(SentenceTransformersInterface):
             activation: from logits to scores, see `activation_from`; None for what
                 sentence-transformers would choose.
             token_cache_mb: memory for texts that were tokenized before, in MB; 0 remembers none.
+            prefix_cache_mb: memory for what a causal language model makes of the tokens that its
+                prompts begin with (instruction and query), in MB: computed once instead of for
+                every document, without changing a score. 0 shares nothing; GPUs and other models
+                never do.
             score_cache: where scores are remembered: "memory", "disk:FOLDER" for the processes of
                 one machine, "redis://HOST:PORT/DATABASE" for several machines, or a store of your
                 own; None remembers none.
@@ -141,6 +148,7 @@ class ZenReranker(SentenceTransformersInterface):
             num_threads=num_threads,
             activation=activation,
             token_cache_mb=token_cache_mb,
+            prefix_cache_mb=prefix_cache_mb,
             score_cache=score_cache,
             score_cache_mb=score_cache_mb,
             score_cache_ttl_s=score_cache_ttl_s,
@@ -197,6 +205,10 @@ class ZenReranker(SentenceTransformersInterface):
     def token_cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._engine.tokenizer.cache_statistics()
+
+    def prefix_cache_statistics(self) -> PrefixCacheStatistics:
+        """Tokens computed and saved, and size, of what prompts begin with."""
+        return self._engine.prefix_cache_statistics()
 
     def __repr__(self) -> str:
         return (

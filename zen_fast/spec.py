@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
-Pooling = Literal["first", "mean"]
-NormPosition = Literal["pre", "post"]
+Pooling = Literal["first", "last", "mean"]
+NormPosition = Literal["pre", "post", "both"]
+"""Before a sublayer, after its residual sum, or before it and on its output (Gemma 2)."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,20 @@ class HeadSpec:
     num_labels: int
     pooling: Pooling = "first"
     dense: bool = True
+    dense_width: int = 0
+    """Width of the dense layer's output; 0 stands for hidden_size."""
     dense_bias: bool = True
     activation: Activation | None = "tanh"
     norm: bool = False
     classifier_bias: bool = True
+    is_generative: bool = False
+    """The logit is that of a language model's answer; the head is made from its vocabulary's."""
+    is_tied: bool = False
+    """Generative heads: the vocabulary's output rows may be those of its input."""
+    logit_cap: float = 0.0
+    """Generative heads: a token's logit is cap * tanh(logit / cap); 0 for no cap."""
+    skipped_id: int | None = None
+    """Pooling "last": the row of the last token that is not this one."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +100,25 @@ class EncoderSpec:
     norm_position: NormPosition = "post"
     norm_eps: float = 1e-12
     norm_bias: bool = True
+    norm_centred: bool = True
+    """LayerNorm; False for RMSNorm, which does not subtract the mean."""
     final_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
     attention_scale: float = 0.0
     """Factor on the attention scores; 0 stands for head_dim ** -0.5."""
+    attention_cap: float = 0.0
+    """Scaled scores become cap * tanh(score / cap); 0 for no cap."""
+    causal: bool = False
+    """A token attends to itself and to what comes before it."""
+    num_kv_heads: int = 0
+    """Heads of keys and values, each for as many adjacent query heads; 0 stands for num_heads."""
+    head_width: int = 0
+    """Width of a head; 0 stands for hidden_size / num_heads."""
+    query_key_norm: bool = False
+    """Each head of queries and keys passes through a norm before it is turned (Qwen3)."""
+    embedding_scale: float = 1.0
+    """Factor on the token embeddings."""
     activation: Activation = "gelu"
     gate: Literal["none", "activate_first", "activate_second"] = "none"
     """Gated FFN: which half of the up-projection goes through the activation."""
@@ -108,7 +133,20 @@ class EncoderSpec:
 
     @property
     def head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
+        return self.head_width or self.hidden_size // self.num_heads
+
+    @property
+    def query_width(self) -> int:
+        return self.num_heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        return (self.num_kv_heads or self.num_heads) * self.head_dim
+
+    @property
+    def floats_kept_per_token(self) -> int:
+        """Of the keys and values that a causal model's later tokens read, in all layers."""
+        return 2 * self.num_layers * self.key_width
 
     @property
     def embedding_width(self) -> int:

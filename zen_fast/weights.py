@@ -83,11 +83,13 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm:
-    """LayerNorm's weight (width,), bias (width,) or None, and epsilon."""
+    """A norm's weight (width,), bias (width,) or None, and epsilon."""
 
     weight: Array
     bias: Array | None
     eps: float
+    centred: bool = True
+    """LayerNorm; False for RMSNorm (Zhang and Sennrich, NeurIPS 2019, arXiv 1910.07467)."""
 
 
 class Weights(Mapping[str, Array]):
@@ -96,9 +98,12 @@ class Weights(Mapping[str, Array]):
     `parameter_shapes` names them all; beside each quantized weight stand its scales.
     """
 
-    def __init__(self, tensors: dict[str, Array], norm_eps: float) -> None:
+    def __init__(
+        self, tensors: dict[str, Array], norm_eps: float, norm_centred: bool = True
+    ) -> None:
         self._tensors = tensors
         self.norm_eps = norm_eps
+        self.norm_centred = norm_centred
 
     def __getitem__(self, name: str) -> Array:
         return self._tensors[name]
@@ -127,8 +132,9 @@ class Weights(Mapping[str, Array]):
         )
 
     def norm(self, name: str) -> Norm:
-        """The LayerNorm `name`."""
-        return Norm(self[f"{name}.weight"], self._tensors.get(f"{name}.bias"), self.norm_eps)
+        """The LayerNorm or RMSNorm `name`."""
+        weight, bias = self[f"{name}.weight"], self._tensors.get(f"{name}.bias")
+        return Norm(weight, bias, self.norm_eps, self.norm_centred)
 
 
 def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
@@ -158,14 +164,21 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
 
     for index, layer in enumerate(spec.layers):
         name = f"layers.{index}"
-        linear(f"{name}.attention.qkv", 3 * hidden, hidden, spec.attention_bias)
-        linear(f"{name}.attention.output", hidden, hidden, spec.attention_output_bias)
+        qkv_width = spec.query_width + 2 * spec.key_width
+        linear(f"{name}.attention.qkv", qkv_width, hidden, spec.attention_bias)
+        linear(f"{name}.attention.output", hidden, spec.query_width, spec.attention_output_bias)
         if layer.attention_norm:
             norm(f"{name}.attention.norm", hidden)
+        if spec.query_key_norm:
+            norm(f"{name}.attention.query_norm", spec.head_dim)
+            norm(f"{name}.attention.key_norm", spec.head_dim)
         up_width = spec.intermediate_size * (1 if spec.gate == "none" else 2)
         linear(f"{name}.ffn.up", up_width, hidden, spec.ffn_up_bias)
         linear(f"{name}.ffn.down", hidden, spec.intermediate_size, spec.ffn_down_bias)
         norm(f"{name}.ffn.norm", hidden)
+        if spec.norm_position == "both":
+            norm(f"{name}.attention.output_norm", hidden)
+            norm(f"{name}.ffn.output_norm", hidden)
         if spec.relative is not None and not spec.relative.shares_projections:
             if spec.relative.content_to_position:
                 linear(f"{name}.attention.relative_key", hidden, hidden, bias=True)
@@ -182,9 +195,21 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         norm("convolution.norm", hidden)
     if spec.final_norm:
         norm("final_norm", hidden)
+    width = hidden
     if spec.head.dense:
-        linear("head.dense", hidden, hidden, spec.head.dense_bias)
+        width = spec.head.dense_width or hidden
+        linear("head.dense", width, hidden, spec.head.dense_bias)
     if spec.head.norm:
-        norm("head.norm", hidden)
-    linear("head.classifier", spec.head.num_labels, hidden, spec.head.classifier_bias)
+        norm("head.norm", width)
+    linear("head.classifier", spec.head.num_labels, width, spec.head.classifier_bias)
     return shapes
+
+
+def part_rows(spec: EncoderSpec, num_rows: int, num_parts: int) -> tuple[int, ...]:
+    """Rows of each of the parts that a checkpoint stacks to a tensor of `num_rows`.
+
+    Three are the query's, the key's and the value's; else all are alike.
+    """
+    if num_parts == 3:
+        return spec.query_width, spec.key_width, spec.key_width
+    return (num_rows // num_parts,) * num_parts

@@ -189,7 +189,7 @@ def _measure_rowwise(context: Context, spec: EncoderSpec, lengths: list[int]) ->
     for name, ours, theirs, num_bytes in (
         (
             "layer_norm",
-            lambda: kernels.layer_norm(x, weight, bias, 1e-12),
+            lambda: kernels.norm(x, weight, bias, 1e-12),
             lambda: functional.layer_norm(x, (width,), half, half, 1e-12),
             4 * x.numel(),
         ),

@@ -82,21 +82,39 @@ void test_gemm(const Kernels& kernels, int m, int n, int k, Activation activatio
 struct AttentionCase {
   std::vector<int> lengths;
   int num_heads, head_dim, window;
-  bool first_rows_only, relative;
+  bool one_row_each, relative;
+  int num_kv_heads = 0;  // 0 for num_heads
+  bool causal = false;
+  float cap = 0.0f;
+  std::vector<int> prefix_lengths = {};  // none, or one for each sequence
 };
 
 void test_attention(const Kernels& kernels, const AttentionCase& c) {
   std::vector<int32_t> cu_seqlens{0};
   for (const int length : c.lengths) cu_seqlens.push_back(cu_seqlens.back() + length);
   const int width = c.num_heads * c.head_dim, num_tokens = cu_seqlens.back();
+  const int num_kv_heads = c.num_kv_heads > 0 ? c.num_kv_heads : c.num_heads;
+  const int group = c.num_heads / num_kv_heads, kv_width = num_kv_heads * c.head_dim;
   const int num_sequences = static_cast<int>(c.lengths.size());
-  const int num_queries = c.first_rows_only ? num_sequences : num_tokens;
-  const int max_length = *std::max_element(c.lengths.begin(), c.lengths.end());
-  const auto matrix = [&](int rows, unsigned seed) {
-    return random_floats(static_cast<size_t>(rows) * width, seed);
+  const int num_queries = c.one_row_each ? num_sequences : num_tokens;
+  const auto matrix = [&](int rows, int columns, unsigned seed) {
+    return random_floats(static_cast<size_t>(rows) * columns, seed);
   };
-  const std::vector<float> query = matrix(num_queries, 1), key = matrix(num_tokens, 2);
-  const std::vector<float> value = matrix(num_tokens, 3);
+  const std::vector<float> query = matrix(num_queries, width, 1);
+  const std::vector<float> key = matrix(num_tokens, kv_width, 2);
+  const std::vector<float> value = matrix(num_tokens, kv_width, 3);
+
+  // Each prefix in a block of its own, its keys and values behind those of another layer.
+  const int prefix_stride = 4 * kv_width, prefix_column = 2 * kv_width;
+  std::vector<std::vector<float>> prefix_rows;
+  std::vector<Prefix> prefixes;
+  int max_length = 0;
+  for (int s = 0; s < num_sequences; ++s) {
+    const int prefix_length = c.prefix_lengths.empty() ? 0 : c.prefix_lengths[s];
+    prefix_rows.push_back(matrix(prefix_length, prefix_stride, 10 + static_cast<unsigned>(s)));
+    prefixes.push_back({prefix_rows.back().data(), prefix_length});
+    max_length = std::max(max_length, prefix_length + c.lengths[s]);
+  }
 
   // Buckets as DeBERTa has them: the distance, clipped.
   const int num_buckets = 14;
@@ -104,8 +122,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
   for (int d = 1 - max_length; d < max_length; ++d) {
     buckets.push_back(std::min(std::max(d + num_buckets / 2, 0), num_buckets - 1));
   }
-  const std::vector<float> keys_table = matrix(num_buckets, 4),
-                           queries_table = matrix(num_buckets, 5);
+  const std::vector<float> keys_table = matrix(num_buckets, width, 4),
+                           queries_table = matrix(num_buckets, width, 5);
   const size_t head_size = kernels.packed_size(num_buckets, c.head_dim);
   AlignedFloats packed_keys(head_size * c.num_heads), packed_queries(head_size * c.num_heads);
   for (int head = 0; head < c.num_heads; ++head) {
@@ -118,16 +136,22 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
   std::vector<float> out = poisoned(static_cast<size_t>(num_queries) * width);
   AttentionArgs args{};
   args.query = {query.data(), width};
-  args.key = {key.data(), width};
-  args.value = {value.data(), width};
+  args.key = {key.data(), kv_width};
+  args.value = {value.data(), kv_width};
   args.out = {out.data(), width};
   args.cu_seqlens = cu_seqlens.data();
-  args.max_seqlen = max_length;
+  args.max_keys = max_length;
   args.num_heads = c.num_heads;
+  args.num_kv_heads = num_kv_heads;
   args.head_dim = c.head_dim;
   args.scale = 0.3f;
+  args.cap = c.cap;
+  args.causal = c.causal;
   args.window = c.window;
-  args.first_rows_only = c.first_rows_only;
+  args.one_row_each = c.one_row_each;
+  args.prefixes = c.prefix_lengths.empty() ? nullptr : prefixes.data();
+  args.prefix_column = prefix_column;
+  args.prefix_stride = prefix_stride;
   if (c.relative) {
     args.relative_keys = packed_keys.data();
     args.relative_queries = packed_queries.data();
@@ -135,41 +159,50 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
     args.num_buckets = num_buckets;
   }
   std::vector<float> scratch = poisoned(kernels.attention_scratch(args));
-  kernels.attention(args, scratch.data(), 0, num_sequences * c.num_heads);
+  kernels.attention(args, scratch.data(), 0, num_sequences * num_kv_heads);
 
   std::vector<double> expected(out.size(), 0.0);
   for (int s = 0; s < num_sequences; ++s) {
-    const int begin = cu_seqlens[static_cast<size_t>(s)],
-              length = c.lengths[static_cast<size_t>(s)];
-    for (int i = 0; i < (c.first_rows_only ? 1 : length); ++i) {
-      const int query_row = c.first_rows_only ? s : begin + i;
+    const int begin = cu_seqlens[static_cast<size_t>(s)], prefix_length = prefixes[s].length;
+    const int length = prefix_length + c.lengths[static_cast<size_t>(s)];
+    const auto key_row = [&](int j) {
+      return j < prefix_length ? prefixes[s].rows + j * prefix_stride + prefix_column
+                               : key.data() + (begin + j - prefix_length) * kv_width;
+    };
+    const auto value_row = [&](int j) {
+      return j < prefix_length ? prefixes[s].rows + j * prefix_stride + prefix_column + kv_width
+                               : value.data() + (begin + j - prefix_length) * kv_width;
+    };
+    const auto dot = [&](const float* x, const float* y) {
+      double sum = 0.0;
+      for (int t = 0; t < c.head_dim; ++t) sum += static_cast<double>(x[t]) * y[t];
+      return sum;
+    };
+    for (int row = 0; row < (c.one_row_each ? 1 : length - prefix_length); ++row) {
+      const int query_row = c.one_row_each ? s : begin + row;
+      const int i = !c.one_row_each ? prefix_length + row : c.causal ? length - 1 : 0;
       for (int h = 0; h < c.num_heads; ++h) {
-        const auto dot = [&](const std::vector<float>& x, int row_x, const std::vector<float>& y,
-                             int row_y) {
-          double sum = 0.0;
-          for (int t = h * c.head_dim; t < (h + 1) * c.head_dim; ++t) {
-            sum += static_cast<double>(x[static_cast<size_t>(row_x) * width + t]) *
-                   y[static_cast<size_t>(row_y) * width + t];
-          }
-          return sum;
-        };
+        const int column = h * c.head_dim, kv_column = h / group * c.head_dim;
+        const float* q = query.data() + query_row * width + column;
         std::vector<double> weights(static_cast<size_t>(length), 0.0);
         double total = 0.0;
         for (int j = 0; j < length; ++j) {
           if (c.window >= 0 && std::abs(i - j) > c.window) continue;
-          double score = dot(query, query_row, key, begin + j);
+          if (c.causal && j > i) continue;
+          double score = dot(q, key_row(j) + kv_column);
           if (c.relative) {
             const int bucket = buckets[static_cast<size_t>(i - j + max_length - 1)];
-            score += dot(query, query_row, keys_table, bucket);
-            score += dot(key, begin + j, queries_table, bucket);
+            score += dot(q, keys_table.data() + bucket * width + column);
+            score += dot(key_row(j) + kv_column, queries_table.data() + bucket * width + column);
           }
-          total += weights[static_cast<size_t>(j)] = std::exp(0.3 * score);
+          score *= 0.3;
+          if (c.cap > 0.0f) score = c.cap * std::tanh(score / c.cap);
+          total += weights[static_cast<size_t>(j)] = std::exp(score);
         }
         for (int j = 0; j < length; ++j) {
-          for (int t = h * c.head_dim; t < (h + 1) * c.head_dim; ++t) {
-            expected[static_cast<size_t>(query_row) * width + t] +=
-                weights[static_cast<size_t>(j)] / total *
-                value[static_cast<size_t>(begin + j) * width + t];
+          for (int t = 0; t < c.head_dim; ++t) {
+            expected[static_cast<size_t>(query_row * width + column + t)] +=
+                weights[static_cast<size_t>(j)] / total * value_row(j)[kv_column + t];
           }
         }
       }
@@ -177,33 +210,44 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
   }
   check_close(out, expected, 2e-5,
               std::string(kernels.isa) + " attention heads " + std::to_string(c.num_heads) +
-                  " window " + std::to_string(c.window) + " first " +
-                  std::to_string(c.first_rows_only) + " relative " + std::to_string(c.relative));
+                  " window " + std::to_string(c.window) + " one row " +
+                  std::to_string(c.one_row_each) + " relative " + std::to_string(c.relative) +
+                  " causal " + std::to_string(c.causal));
 }
 
-void test_layer_norm(const Kernels& kernels, int width) {
-  const int rows = 5;
-  std::vector<float> x = random_floats(static_cast<size_t>(rows) * width, 1);
+void test_norm(const Kernels& kernels, int width, int num_parts, bool centred) {
+  const int rows = 5, row_width = width * num_parts;
+  std::vector<float> x = random_floats(static_cast<size_t>(rows) * row_width, 1);
   for (float& value : x) value += 100.0f;  // a one-pass variance would lose its digits here
   const std::vector<float> weight = random_floats(static_cast<size_t>(width), 2);
   const std::vector<float> bias = random_floats(static_cast<size_t>(width), 3);
+  const std::vector<float> residual = random_floats(x.size(), 4);
   std::vector<float> out = poisoned(x.size());
-  kernels.layer_norm({x.data(), width}, {out.data(), width}, weight.data(), bias.data(), width,
-                     1e-5f, 0, rows);
+  NormArgs args{};
+  args.x = {x.data(), row_width};
+  args.out = {out.data(), row_width};
+  if (!centred) args.residual = {residual.data(), row_width};
+  args.weight = weight.data();
+  if (centred) args.bias = bias.data();
+  args.width = width;
+  args.num_parts = num_parts;
+  args.eps = 1e-5f;
+  args.centred = centred;
+  kernels.norm(args, 0, rows);
   std::vector<double> expected;
-  for (int row = 0; row < rows; ++row) {
-    const float* x_row = x.data() + static_cast<ptrdiff_t>(row) * width;
+  for (int part = 0; part < rows * num_parts; ++part) {
+    const float* values = x.data() + static_cast<ptrdiff_t>(part) * width;
     double mean = 0.0, variance = 0.0;
-    for (int i = 0; i < width; ++i) mean += x_row[i] / static_cast<double>(width);
-    for (int i = 0; i < width; ++i) variance += (x_row[i] - mean) * (x_row[i] - mean) / width;
+    for (int i = 0; i < width && centred; ++i) mean += values[i] / static_cast<double>(width);
+    for (int i = 0; i < width; ++i) variance += (values[i] - mean) * (values[i] - mean) / width;
     for (int i = 0; i < width; ++i) {
-      expected.push_back((x_row[i] - mean) / std::sqrt(variance + 1e-5) *
-                             weight[static_cast<size_t>(i)] +
-                         bias[static_cast<size_t>(i)]);
+      expected.push_back((values[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] +
+                         (centred ? bias[i] : residual[part * width + i]));
     }
   }
   check_close(out, expected, 2e-4,
-              std::string(kernels.isa) + " layer_norm " + std::to_string(width));
+              std::string(kernels.isa) + " norm " + std::to_string(width) + " centred " +
+                  std::to_string(centred));
 }
 
 // Every fp16 bit pattern that is a number must become the same fp32 number.
@@ -220,7 +264,7 @@ void test_half_embedding(const Kernels& kernels) {
   }
   const int width = static_cast<int>(rows.size());
   const int32_t id = 0;
-  const EmbeddingTable table{rows.data(), true, &id};
+  const EmbeddingTable table{rows.data(), true, &id, 1.0f};
   std::vector<float> out = poisoned(rows.size());
   kernels.embed(&table, 1, width, {out.data(), width}, 0, 1);
   check_close(out, expected, 0.0, std::string(kernels.isa) + " embed fp16");
@@ -230,16 +274,15 @@ void test_embed(const Kernels& kernels, int width) {
   const int32_t tokens[] = {2, 0, 1}, positions[] = {0, 1, 2};
   const std::vector<float> token_rows = random_floats(3 * static_cast<size_t>(width), 1);
   const std::vector<float> position_rows = random_floats(3 * static_cast<size_t>(width), 2);
-  const EmbeddingTable tables[] = {{token_rows.data(), false, tokens},
-                                   {position_rows.data(), false, positions}};
+  const EmbeddingTable tables[] = {{token_rows.data(), false, tokens, 2.5f},
+                                   {position_rows.data(), false, positions, 1.0f}};
   std::vector<float> out = poisoned(3 * static_cast<size_t>(width));
   kernels.embed(tables, 2, width, {out.data(), width}, 0, 3);
   std::vector<double> expected;
   for (int row = 0; row < 3; ++row) {
     for (int i = 0; i < width; ++i) {
-      expected.push_back(
-          static_cast<double>(token_rows[static_cast<size_t>(tokens[row] * width + i)]) +
-          position_rows[static_cast<size_t>(row * width + i)]);
+      expected.push_back(2.5 * token_rows[static_cast<size_t>(tokens[row] * width + i)] +
+                         position_rows[static_cast<size_t>(row * width + i)]);
     }
   }
   check_close(out, expected, 1e-6, std::string(kernels.isa) + " embed " + std::to_string(width));
@@ -341,18 +384,39 @@ void test_kernels(const Kernels& kernels) {
     test_gemm(kernels, 7, 35, 20, static_cast<Activation>(a), true);
   }
   for (const bool relative : {false, true}) {
-    for (const bool first_rows_only : {false, true}) {
+    for (const bool one_row_each : {false, true}) {
       for (const int window : {-1, 0, 3, 40}) {
-        test_attention(kernels, {{1, 2, 17, 64, 3, 101}, 3, 16, window, first_rows_only, relative});
-        test_attention(kernels, {{33, 1}, 1, 21, window, first_rows_only, relative});
+        test_attention(kernels, {{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, relative});
+        test_attention(kernels, {{33, 1}, 1, 21, window, one_row_each, relative});
       }
     }
   }
+  for (const bool one_row_each : {false, true}) {
+    for (const int window : {-1, 0, 5, 40}) {
+      for (const float cap : {0.0f, 1.5f}) {
+        test_attention(
+            kernels,
+            {{1, 2, 17, 64, 3, 101}, 6, 10, window, one_row_each, false, 2, true, cap, {}});
+        test_attention(kernels, {{1, 7, 33, 1, 50},
+                                 3,
+                                 16,
+                                 window,
+                                 one_row_each,
+                                 false,
+                                 1,
+                                 true,
+                                 cap,
+                                 {0, 1, 5, 90, 64}});
+      }
+    }
+  }
+  test_attention(kernels, {{300, 9}, 2, 8, -1, false, false, 1, true, 0.0f, {500, 700}});
   // Long enough for several query blocks of several sizes.
   test_attention(kernels, {{1000, 680}, 1, 8, -1, false, false});
   test_attention(kernels, {{1000, 680}, 1, 8, 64, false, false});
   for (const int width : {1, 7, 48, 61, 384}) {
-    test_layer_norm(kernels, width);
+    test_norm(kernels, width, 1, true);
+    test_norm(kernels, width, 3, false);
     test_embed(kernels, width);
     test_gate(kernels, width, true);
     test_gate(kernels, width, false);

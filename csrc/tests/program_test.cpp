@@ -33,7 +33,10 @@ struct Tokens {
             positions.data(),
             cu_seqlens.data(),
             static_cast<int>(ids.size()),
-            static_cast<int>(cu_seqlens.size()) - 1};
+            static_cast<int>(cu_seqlens.size()) - 1,
+            nullptr,
+            nullptr,
+            0};
   }
 };
 
@@ -45,15 +48,17 @@ void record(Program& program, const std::vector<float>& table, const std::vector
   const int context = program.add_slot(Axis::kTokens, 0, kWidth);
   const int pooled = program.add_slot(Axis::kSequences, 0, kWidth);
   const View all{context, 0, kWidth};
-  program.add(make_embed(kernels, {{IdKind::kToken, table.data(), false}}, {x, 0, kWidth}));
+  program.add(make_embed(kernels, {{IdKind::kToken, table.data(), false, 1.0f}}, {x, 0, kWidth}));
   program.add_pause({x, 0, kWidth});
   program.add(make_linear(kernels, {x, 0, kWidth}, {qkv, 0, 3 * kWidth}, weights.data(), nullptr,
                           Activation::kGelu, {0, 0, 0}));
   program.add(make_attention(kernels, {qkv, 0, kWidth}, {qkv, kWidth, kWidth},
-                             {qkv, 2 * kWidth, kWidth}, all, 3, 0.35f, -1, {}));
-  program.add(make_layer_norm(kernels, all, all, table.data(), nullptr, 1e-6f));
+                             {qkv, 2 * kWidth, kWidth}, all, {0, 3, 3, 0.35f, 0.0f, false, -1},
+                             {}));
+  program.add(
+      make_norm(kernels, all, all, {table.data(), nullptr, kWidth, 1e-6f, true}, {0, 0, 0}));
   program.add_pause(all);
-  program.add(make_first_pool(all, {pooled, 0, kWidth}));
+  program.add(make_token_pool(all, {pooled, 0, kWidth}, false));
   program.add(make_output({pooled, 0, kWidth}));
 }
 

@@ -10,6 +10,7 @@ from zen_fast.architectures.bert import BERT, ELECTRA, ROBERTA
 from zen_fast.architectures.deberta import DEBERTA_V2
 from zen_fast.architectures.distilbert import DISTILBERT
 from zen_fast.architectures.gte import GTE, NEW
+from zen_fast.architectures.language_model import GEMMA, GEMMA2, LLAMA, MISTRAL, QWEN2, QWEN3
 from zen_fast.architectures.modernbert import MODERNBERT
 from zen_fast.architectures.settings import Settings
 from zen_fast.errors import UnsupportedModelError
@@ -24,9 +25,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
     "gte": GTE,
+    "llama": LLAMA,
+    "mistral": MISTRAL,
     "modernbert": MODERNBERT,
     "new": NEW,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
 }
@@ -58,9 +65,13 @@ def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
     settings.require("pruned_heads", {}, {})
     _require_known_quantization(config.get("quantization_config"))
     spec = architecture_of(config).encoder_spec(settings)
-    if spec.hidden_size % spec.num_heads:
+    if not spec.head_width and spec.hidden_size % spec.num_heads:
         raise UnsupportedModelError(
             f"hidden size {spec.hidden_size} is not a multiple of the {spec.num_heads} heads"
+        )
+    if spec.num_kv_heads and spec.num_heads % spec.num_kv_heads:
+        raise UnsupportedModelError(
+            f"the {spec.num_heads} heads cannot be shared out among {spec.num_kv_heads} of keys"
         )
     if any(layer.rotary for layer in spec.layers) and spec.head_dim % 2:
         raise UnsupportedModelError(

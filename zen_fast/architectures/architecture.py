@@ -35,6 +35,10 @@ class Architecture:
     """Entries to try, in order, where a checkpoint lacks the tensors that `naming` names."""
     ignorable: tuple[str, ...] = ()
     """Patterns of the tensors, besides buffers of ids, that play no part in the logits."""
+    norm_offset: float = 0.0
+    """What the stock model adds to every norm's stored weight."""
+    output_embedding: str = ""
+    """Language models: the vocabulary's output rows, where they are not those of its input."""
 
     def sources(self, name: str, available: Container[str]) -> tuple[str, ...]:
         """Tensors of a checkpoint, to be stacked in this order, that make the canonical `name`.

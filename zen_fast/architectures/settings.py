@@ -45,12 +45,22 @@ class Settings:
             self.refuse(name, "a whole number of at least 1")
         return value
 
+    def optional_count(self, name: str, default: int | None) -> int | None:
+        """A whole number of at least 1, or None where the config says null."""
+        value = self.config.get(name, default)
+        return None if value is None else self.count(name, value)
+
     def number(self, name: str, default: float) -> float:
         """A number."""
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.refuse(name, "a number")
         return float(value)
+
+    def optional_number(self, name: str, default: float | None) -> float | None:
+        """A number, or None where the config says null."""
+        value = self.config.get(name, default)
+        return None if value is None else self.number(name, value)
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""

@@ -28,6 +28,14 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class PrefixingBackend(Backend, Protocol):
+    """A backend that reads a batch's prefixes, and makes them."""
+
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens: see `Prefix.keys_values`."""
+
+
+@runtime_checkable
 class PausingBackend(Backend, Protocol):
     """A backend whose forward pass can stop after a layer and go on with fewer sequences."""
 

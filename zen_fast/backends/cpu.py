@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zen_fast import _C
 from zen_fast.backends.recording import Recorder, lower
-from zen_fast.batching import PackedBatch
+from zen_fast.batching import Int32Array, PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.errors import InvalidArgumentError, UnsupportedDeviceError
 from zen_fast.processors import usable_cores
@@ -80,6 +80,10 @@ class CpuBackend:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
         return self._run(batch, 0, None, None)
 
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        return self._program.keys_values(*_arrays(batch))
+
     def advance(
         self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
     ) -> NDArray[np.float32]:
@@ -100,10 +104,7 @@ class CpuBackend:
         states: NDArray[np.float32] | None,
     ) -> NDArray[np.float32]:
         return self._program.run(
-            batch.token_ids,
-            batch.token_type_ids,
-            batch.position_ids,
-            batch.cu_seqlens,
+            *_arrays(batch),
             from_pause=first_layer - 1 if first_layer else None,
             to_pause=None if last_layer is None else last_layer - 1,
             states=states,
@@ -122,3 +123,16 @@ def _record(encoder: Encoder, recorder: Recorder) -> None:
         states = encoder.advance(recorder, states, range(index, index + 1))
         recorder.pause(states)
     recorder.finish(encoder.finish(recorder, states, encoder.spec.num_layers - 1))
+
+
+def _arrays(
+    batch: PackedBatch,
+) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array, list[NDArray[np.float32] | None]]:
+    prefixes = [None if prefix is None else prefix.keys_values for prefix in batch.prefixes]
+    return (
+        batch.token_ids,
+        batch.token_type_ids,
+        batch.position_ids,
+        batch.cu_seqlens,
+        prefixes,
+    )

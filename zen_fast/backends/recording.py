@@ -10,7 +10,7 @@ import numpy as np
 
 from zen_fast import _C
 from zen_fast.backends.memory_plan import MemoryPlan
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
@@ -75,8 +75,9 @@ class Recorder:
         return output
 
     def embed(self, tables: Sequence[EmbeddingTable]) -> Matrix:
-        pairs = [(table.index, np.ascontiguousarray(table.rows)) for table in tables]
-        return self._record("embed", {}, self._new("tokens", pairs[0][1].shape[1]), tables=pairs)
+        sources = [(each.index, np.ascontiguousarray(each.rows), each.scale) for each in tables]
+        output = self._new("tokens", tables[0].rows.shape[1])
+        return self._record("embed", {}, output, tables=sources)
 
     def linear(
         self,
@@ -100,15 +101,16 @@ class Recorder:
         output = self._new(x.axis, _C.quantized_row_floats(x.width))
         return self._record("quantize", {"x": x}, output, input_scales=input_scales)
 
-    def norm(self, x: Matrix, norm: Norm) -> Matrix:
+    def norm(self, x: Matrix, norm: Norm, residual: Matrix | None = None) -> Matrix:
         return self._record(
             "norm",
-            {"x": x},
+            {"x": x} if residual is None else {"x": x, "residual": residual},
             self._new(x.axis, x.width),
             overwritable=x,
             weight=norm.weight,
             bias=norm.bias,
             eps=norm.eps,
+            centred=norm.centred,
         )
 
     def split(self, x: Matrix, widths: Sequence[int]) -> tuple[Matrix, ...]:
@@ -128,22 +130,20 @@ class Recorder:
         )
 
     def attention(
-        self,
-        query: Matrix,
-        key: Matrix,
-        value: Matrix,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
+        self, query: Matrix, key: Matrix, value: Matrix, pattern: AttentionPattern
     ) -> Matrix:
+        relative = pattern.relative
         return self._record(
             "attention",
             {"query": query, "key": key, "value": value},
             self._new(query.axis, query.width),
-            num_heads=num_heads,
-            scale=scale,
-            window=window,
+            layer=pattern.layer,
+            num_heads=pattern.num_heads,
+            num_kv_heads=pattern.num_kv_heads,
+            scale=pattern.scale,
+            cap=pattern.cap,
+            causal=pattern.causal,
+            window=pattern.window,
             relative_keys=None if relative is None else relative.keys,
             relative_queries=None if relative is None else relative.queries,
             bucket_of_distance=() if relative is None else relative.bucket_of_distance,

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.quantization import MAX_QUANTIZED_ACTIVATION
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
@@ -36,6 +36,14 @@ class ReferenceBackend:
         with torch.inference_mode():
             logits: NDArray[np.float32] = self._encoder.logits(ReferenceOps(batch)).numpy()
         return logits
+
+    def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
+        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        ops = ReferenceOps(batch)
+        with torch.inference_mode():
+            self._encoder.logits(ops)
+        rows = torch.cat(ops.keys_values, dim=1).numpy()
+        return [rows[start:end] for start, end in pairwise(batch.cu_seqlens)]
 
     def advance(
         self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
@@ -67,6 +75,10 @@ class ReferenceOps:
 
     def __init__(self, batch: PackedBatch) -> None:
         self._cu_seqlens = [int(start) for start in batch.cu_seqlens]
+        self._prefixes = batch.prefixes or (None,) * batch.num_sequences
+        self.keys_values: list[Tensor] = []
+        """Every layer's keys and values so far, (T, key_width) each."""
+        self._last_rows = [end - 1 for end in self._cu_seqlens[1:]]
         self._ids = {
             "token": _tensor(batch.token_ids).long(),
             "position": _tensor(batch.position_ids).long(),
@@ -74,7 +86,9 @@ class ReferenceOps:
         }
 
     def embed(self, tables: Sequence[EmbeddingTable]) -> Tensor:
-        looked_up = [_tensor(table.rows)[self._ids[table.index]].float() for table in tables]
+        looked_up = [
+            _tensor(table.rows)[self._ids[table.index]].float() * table.scale for table in tables
+        ]
         return torch.stack(looked_up).sum(dim=0)
 
     def linear(
@@ -94,15 +108,24 @@ class ReferenceOps:
             x = _activate(x, activation)
         return x if residual is None else x + residual
 
-    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+    def norm(self, x: Tensor, norm: Norm, residual: Tensor | None = None) -> Tensor:
+        weight = _tensor(norm.weight)
         bias = None if norm.bias is None else _tensor(norm.bias)
-        return functional.layer_norm(x, x.shape[-1:], _tensor(norm.weight), bias, norm.eps)
+        parts = x.reshape(len(x), -1, len(weight))
+        if norm.centred:
+            normed = functional.layer_norm(parts, weight.shape, weight, bias, norm.eps)
+        else:
+            normed = functional.rms_norm(parts, weight.shape, weight, norm.eps)
+            normed = normed if bias is None else normed + bias
+        return normed.flatten(1) if residual is None else normed.flatten(1) + residual
 
     def split(self, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return torch.split(x, list(widths), dim=1)
 
     def rotary(self, x: Tensor, num_heads: int, inverse_frequencies: Sequence[float]) -> Tensor:
-        positions = torch.cat([torch.arange(len(rows)) for rows in self._sequences(x)])
+        positions = self._ids["position"]
+        if len(x) < len(positions):
+            positions = positions[self._last_rows]
         angles = positions.float()[:, None] * torch.tensor(inverse_frequencies)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, head_dim / 2)
         first, second = _heads(x, num_heads).chunk(2, dim=-1)
@@ -114,23 +137,19 @@ class ReferenceOps:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
+        pattern: AttentionPattern,
     ) -> Tensor:
+        self.keys_values += [key, value]
         contexts = []
-        for q, k, v in zip(
-            self._sequences(query), self._sequences(key), self._sequences(value), strict=True
+        for q, k, v, prefix in zip(
+            *(self._sequences(x) for x in (query, key, value)), self._prefixes, strict=True
         ):
-            q, k, v = (_heads(x, num_heads).transpose(0, 1) for x in (q, k, v))
-            distance = torch.arange(q.shape[1])[:, None] - torch.arange(k.shape[1])
-            scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
-            if relative is not None:
-                scores = scores + _relative_scores(q, k, distance, relative)
-            if window is not None:
-                scores = scores.masked_fill(distance.abs() > window, -torch.inf)
-            contexts.append(((scores * scale).softmax(dim=-1) @ v).transpose(0, 1).flatten(1))
+            if prefix is not None:
+                known, width = _tensor(prefix.keys_values), key.shape[1]
+                column = 2 * pattern.layer * width
+                k = torch.cat((known[:, column : column + width], k))
+                v = torch.cat((known[:, column + width : column + 2 * width], v))
+            contexts.append(_attend(q, k, v, pattern))
         return torch.cat(contexts)
 
     def gate(self, x: Tensor, activation: Activation, activated: GatedHalf) -> Tensor:
@@ -140,6 +159,8 @@ class ReferenceOps:
         return first * _activate(second, activation)
 
     def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
+        if pooling == "last":
+            return x[self._last_rows]
         if pooling == "first":
             return torch.stack([rows[0] for rows in self._sequences(x)])
         return torch.stack([rows.mean(dim=0) for rows in self._sequences(x)])
@@ -158,6 +179,29 @@ class ReferenceOps:
         if len(x) == len(bounds) - 1:
             bounds = list(range(len(bounds)))
         return [x[start:end] for start, end in pairwise(bounds)]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, pattern: AttentionPattern) -> Tensor:
+    """One sequence's context; a single query row among more keys is the first or last token's."""
+    num_shared = pattern.num_heads // pattern.num_kv_heads
+    q = _heads(query, pattern.num_heads).transpose(0, 1)  # (num_heads, queries, head_dim)
+    k, v = (
+        _heads(x, pattern.num_kv_heads).transpose(0, 1).repeat_interleave(num_shared, dim=0)
+        for x in (key, value)
+    )
+    first_query = len(key) - len(query) if pattern.causal else 0
+    distance = torch.arange(first_query, first_query + len(query))[:, None] - torch.arange(len(key))
+    scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
+    if pattern.relative is not None:
+        scores = scores + _relative_scores(q, k, distance, pattern.relative)
+    scores = scores * pattern.scale
+    if pattern.cap:
+        scores = (scores / pattern.cap).tanh() * pattern.cap
+    if pattern.window is not None:
+        scores = scores.masked_fill(distance.abs() > pattern.window, -torch.inf)
+    if pattern.causal:
+        scores = scores.masked_fill(distance < 0, -torch.inf)
+    return (scores.softmax(dim=-1) @ v).transpose(0, 1).flatten(1)
 
 
 def _relative_scores(

@@ -13,7 +13,7 @@ import zen_fast.kernels as kernels
 from zen_fast.backends.device_batch import BatchSize
 from zen_fast.backends.linear_choices import LinearChoices, LinearShape
 from zen_fast.backends.vendor_linear import vendor_linear
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf, RelativeTables
 from zen_fast.spec import Activation, Pooling
 from zen_fast.weights import Array, Linear, Norm, QuantizedMatrix
 
@@ -48,6 +48,7 @@ class Parameters:
         self.eight_bits = "int8" if is_quantized else "fp8" if precision == "fp8" else None
         self.max_length = max_length
         self.choices = choices
+        self._angles: dict[tuple[float, ...], tuple[Tensor, Tensor]] = {}
         self._made: list[Any] = []
         self._next = 0
 
@@ -68,6 +69,12 @@ class Parameters:
         source = torch.from_numpy(np.ascontiguousarray(array))
         return source.to(self.device, self.dtype if dtype is None else dtype)
 
+    def embedding_rows(self, table: EmbeddingTable) -> Tensor:
+        """A table's scaled rows."""
+        if table.scale == 1:
+            return self.tensor(table.rows)
+        return (self.tensor(table.rows, torch.float32) * table.scale).to(self.dtype)
+
     def fp32(self, array: Array | None) -> Tensor | None:
         """Vectors stay in fp32: they are small, and kernels compute in it."""
         return None if array is None else self.tensor(array, torch.float32)
@@ -84,6 +91,12 @@ class Parameters:
 
     def angles(self, inverse_frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
         """Cosines and sines of every position, (max_length, head_dim / 2) fp32 each."""
+        key = tuple(inverse_frequencies)
+        if key not in self._angles:
+            self._angles[key] = self._make_angles(inverse_frequencies)
+        return self._angles[key]
+
+    def _make_angles(self, inverse_frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
         # The stock models take the product in fp32 before the cosine.
         positions = torch.arange(self.max_length, dtype=torch.float32)
         angles = positions[:, None] * torch.tensor(inverse_frequencies, dtype=torch.float32)
@@ -107,7 +120,7 @@ class TritonOps:
 
     def embed(self, tables: Sequence[EmbeddingTable]) -> Tensor:
         parameters = self._parameters
-        rows = parameters.take(lambda: [parameters.tensor(table.rows) for table in tables])
+        rows = parameters.take(lambda: [parameters.embedding_rows(table) for table in tables])
         ids = [self._ids[table.index] for table in tables]
         return kernels.embed(list(zip(rows, ids, strict=True)), parameters.dtype)
 
@@ -160,19 +173,18 @@ class TritonOps:
             return None
         return self._emitted[1]
 
-    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+    def norm(self, x: Tensor, norm: Norm, residual: Tensor | None = None) -> Tensor:
         parameters = self._parameters
         weight = parameters.take(lambda: parameters.tensor(norm.weight, torch.float32))
         bias = parameters.take(lambda: parameters.fp32(norm.bias))
-        if parameters.eight_bits is None:
-            return kernels.layer_norm(x, weight, bias, norm.eps)
+        is_whole = len(weight) == x.shape[1]
+        if parameters.eight_bits is None or residual is not None or not is_whole:
+            parts = x if is_whole else x.reshape(-1, len(weight))
+            normed = kernels.norm(parts, weight, bias, norm.eps, norm.centred).view(x.shape)
+            return normed if residual is None else normed + residual
         # A projection comes next, as a rule, and its rows in 8 bits are not read from memory again.
-        emit = (
-            kernels.layer_norm_float8
-            if parameters.eight_bits == "fp8"
-            else kernels.layer_norm_quantized
-        )
-        self._emitted = emit(x, weight, bias, norm.eps)
+        emit = kernels.norm_float8 if parameters.eight_bits == "fp8" else kernels.norm_quantized
+        self._emitted = emit(x, weight, bias, norm.eps, norm.centred)
         return self._emitted[0]
 
     def split(self, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
@@ -180,29 +192,33 @@ class TritonOps:
 
     def rotary(self, x: Tensor, num_heads: int, inverse_frequencies: Sequence[float]) -> Tensor:
         cosines, sines = self._parameters.take(lambda: self._parameters.angles(inverse_frequencies))
-        return kernels.rotary(x, self._ids["place"], cosines, sines, num_heads)
+        places = self._ids["place"]
+        if len(x) == self._size.num_sequences:
+            places = places[self._cu_seqlens[1:].long() - 1]
+        return kernels.rotary(x, places, cosines, sines, num_heads)
 
     def attention(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
+        pattern: AttentionPattern,
     ) -> Tensor:
-        first_rows_only = len(query) == self._size.num_sequences
+        num_heads, relative = pattern.num_heads, pattern.relative
+        one_row_each = len(query) == self._size.num_sequences
         return kernels.attention(
             query,
             key,
             value,
             self._cu_seqlens,
-            self._first_rows if first_rows_only else self._query_blocks,
+            self._first_rows if one_row_each else self._query_blocks,
             num_heads,
-            scale,
-            first_rows_only=first_rows_only,
-            window=window,
+            pattern.scale,
+            one_row_each=one_row_each,
+            window=pattern.window,
+            cap=pattern.cap,
+            causal=pattern.causal,
+            num_kv_heads=pattern.num_kv_heads,
             relative=None if relative is None else self._relative(query, key, num_heads, relative),
         )
 
@@ -210,7 +226,7 @@ class TritonOps:
         return kernels.gate(x, activation, activate_first=activated == "first")
 
     def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
-        return kernels.pool(x, self._cu_seqlens, mean=pooling == "mean")
+        return kernels.pool(x, self._cu_seqlens, pooling)
 
     def neighbours(self, x: Tensor, count: int) -> Tensor:
         return kernels.neighbours(x, self._ids["sequence_of_row"], count)

@@ -24,31 +24,36 @@ def _sequence_flops(spec: EncoderSpec, length: int) -> int:
         flops += 2 * length * spec.convolution.kernel_size * spec.hidden_size**2
     for index in range(spec.num_layers):
         last = index == spec.num_layers - 1
-        # A head that reads the first token leaves the last layer one row to compute.
-        rows = 1 if last and spec.head.pooling == "first" else length
+        # A head that reads one token leaves the last layer one row to compute.
+        rows = 1 if last and spec.head.pooling != "mean" else length
         flops += _layer_flops(spec, index, length, rows)
     return flops + _head_flops(spec)
 
 
 def _layer_flops(spec: EncoderSpec, index: int, length: int, rows: int) -> int:
-    """One layer over `length` tokens, of which only the first `rows` leave it."""
-    hidden = spec.hidden_size
-    scores = num_scores(spec.layers[index].window, length, rows)
+    """One layer over `length` tokens, of which only `rows` leave it."""
+    hidden, query_width = spec.hidden_size, spec.query_width
+    scores = num_scores(spec.layers[index].window, length, rows, spec.causal)
     num_ffn_matrices = 2 if spec.gate == "none" else 3
     return (
-        2 * hidden * hidden * (rows + 2 * length)  # queries; keys and values
-        + 2 * 2 * hidden * scores  # scores; their weighted sum of values
-        + 2 * hidden * hidden * rows  # output projection
+        2 * hidden * (query_width * rows + 2 * spec.key_width * length)  # queries; keys and values
+        + 2 * 2 * query_width * scores  # scores; their weighted sum of values
+        + 2 * query_width * hidden * rows  # output projection
         + 2 * hidden * spec.intermediate_size * num_ffn_matrices * rows
         + _relative_flops(spec.relative, hidden, length, rows)
     )
 
 
-def num_scores(window: int | None, length: int, rows: int) -> int:
-    """Query-key pairs of the first `rows` queries."""
-    if window is None:
-        return rows * length
-    return sum(min(length, row + window + 1) - max(0, row - window) for row in range(rows))
+def num_scores(window: int | None, length: int, rows: int, causal: bool = False) -> int:
+    """Query-key pairs of the first `rows` queries, or of the last where attention is causal."""
+    reach = length if window is None else window
+    first = length - rows if causal else 0
+
+    def num_keys(row: int) -> int:
+        last_key = row if causal else min(length - 1, row + reach)
+        return last_key - max(0, row - reach) + 1
+
+    return sum(num_keys(row) for row in range(first, first + rows))
 
 
 def _relative_flops(

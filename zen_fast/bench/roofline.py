@@ -14,7 +14,7 @@ import numpy as np
 
 from zen_fast.bench.flops import num_scores
 from zen_fast.encoder import Encoder
-from zen_fast.ops import EmbeddingTable, GatedHalf, RelativeTables
+from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf
 from zen_fast.spec import Activation, EncoderSpec, Pooling
 from zen_fast.weights import Linear, Norm, Weights, parameter_shapes
 
@@ -134,9 +134,10 @@ class CountingOps:
         self._add(f"linear {x.width} -> {out.width}", 2.0 * x.size * out.width, moved)
         return out
 
-    def norm(self, x: Matrix, norm: Norm) -> Matrix:
+    def norm(self, x: Matrix, norm: Norm, residual: Matrix | None = None) -> Matrix:
         emits = self._precision in ("int8", "fp8")
-        self._add(f"norm {x.width}", 0, x.size * (2 * self._bytes + emits))
+        operands = 2 if residual is None else 3
+        self._add(f"norm {x.width}", 0, x.size * (operands * self._bytes + emits))
         return Matrix(x.rows, x.width, emits)
 
     def split(self, x: Matrix, widths: Sequence[int]) -> tuple[Matrix, ...]:
@@ -147,25 +148,20 @@ class CountingOps:
         return Matrix(x.rows, x.width)
 
     def attention(
-        self,
-        query: Matrix,
-        key: Matrix,
-        value: Matrix,
-        num_heads: int,
-        scale: float,
-        window: int | None = None,
-        relative: RelativeTables | None = None,
+        self, query: Matrix, key: Matrix, value: Matrix, pattern: AttentionPattern
     ) -> Matrix:
-        first_only = query.rows == len(self._lengths) and query.rows != key.rows
+        one_row = query.rows == len(self._lengths) and query.rows != key.rows
         scores = sum(
-            num_scores(window, length, 1 if first_only else length) for length in self._lengths
+            num_scores(pattern.window, length, 1 if one_row else length, pattern.causal)
+            for length in self._lengths
         )
+        relative = pattern.relative
         flops = 4.0 * query.width * scores
         moved = (2 * query.size + key.size + value.size) * self._bytes
         if relative is not None:
             for x, table in ((query, relative.keys), (key, relative.queries)):
                 if table is not None:
-                    terms = x.rows * num_heads * len(table)
+                    terms = x.rows * pattern.num_heads * len(table)
                     product = 2.0 * x.size * len(table)
                     self._add(f"relative {len(table)}", product, terms * self._bytes, launches=2)
                     moved += terms * self._bytes

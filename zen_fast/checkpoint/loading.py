@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zen_fast.architectures import Architecture, architecture_of, encoder_spec
+from zen_fast.checkpoint.answer_head import answer_head
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.checkpoint.location import locate
-from zen_fast.checkpoint.tensors import TensorFiles
+from zen_fast.checkpoint.tensors import StoredTensor, TensorFiles
 from zen_fast.errors import CheckpointError
+from zen_fast.prompts.answer import AnswerTokens
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,
@@ -25,6 +27,7 @@ from zen_fast.weights import (
     is_quantizable,
     is_smoothed,
     parameter_shapes,
+    part_rows,
 )
 
 _MAX_NAMES_SHOWN = 8
@@ -41,6 +44,21 @@ class Checkpoint:
     """tokenizer_config.json; empty where there is none"""
     spec: EncoderSpec
     weights: Weights
+    """Of a language model without a classifier, all but the head; `answering` adds it."""
+    vocabulary: StoredTensor | None = None
+    """Output rows of such a model, (vocab_size, hidden_size)"""
+
+    def answering(self, answer: AnswerTokens) -> Checkpoint:
+        """This language model as a generative reranker, scored by what it says of `answer`.
+
+        Raises:
+            CheckpointError: a token is beyond the vocabulary.
+        """
+        if self.vocabulary is None:
+            raise CheckpointError(f"{self.folder} has a head of its own")
+        tensors = dict(self.weights) | answer_head(self.vocabulary, answer, self.spec)
+        weights = Weights(tensors, self.spec.norm_eps, self.spec.norm_centred)
+        return replace(self, weights=weights, vocabulary=None)
 
 
 def load_checkpoint(
@@ -61,19 +79,19 @@ def load_checkpoint(
     folder = locate(model, revision, token)
     config = read_json(folder / "config.json")
     spec = encoder_spec(config)
+    files = TensorFiles(folder)
+    is_quantized = config.get("quantization_config") is not None
+    has_vocabulary = spec.head.is_generative and not is_quantized
     return Checkpoint(
         folder=folder,
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=_load(TensorFiles(folder), config, spec),
+        weights=load_quantized_weights(files, spec)
+        if is_quantized
+        else load_weights(files, architecture_of(config), spec),
+        vocabulary=_vocabulary(files, architecture_of(config), spec) if has_vocabulary else None,
     )
-
-
-def _load(files: TensorFiles, config: dict[str, Any], spec: EncoderSpec) -> Weights:
-    if config.get("quantization_config") is None:
-        return load_weights(files, architecture_of(config), spec)
-    return load_quantized_weights(files, spec)
 
 
 def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
@@ -94,19 +112,25 @@ def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
         raise CheckpointError(f"missing in {where}: {_listed(missing)}; quantize the model again")
     if leftover := set(files) - set(shapes):
         raise CheckpointError(f"{where} has tensors of no use: {_listed(leftover)}")
-    tensors = {name: _gather(files, name, (name,), shape) for name, shape in shapes.items()}
-    return Weights(tensors, spec.norm_eps)
+    tensors = {
+        name: _gather(files, name, (name,), shape, shape[:1]) for name, shape in shapes.items()
+    }
+    return Weights(tensors, spec.norm_eps, spec.norm_centred)
 
 
 def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> Weights:
-    """Gather every canonical tensor of `spec` from the checkpoint's own.
+    """Gather every canonical tensor of `spec` from the checkpoint's own, a generative head's not.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of the wrong shape.
     """
     shapes = parameter_shapes(spec)
+    needed = set()
+    if spec.head.is_generative:
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith("head.")}
+        needed = {_vocabulary_name(files, architecture, spec)}
     sources = {name: architecture.sources(name, files) for name in shapes}
-    needed = {source for names in sources.values() for source in names}
+    needed |= {source for names in sources.values() for source in names}
     where = ", ".join(str(path) for path in files.paths)
     if missing := needed - set(files):
         raise CheckpointError(
@@ -118,16 +142,44 @@ def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSp
             f"{where} has tensors that a {spec.architecture} reranker with the settings of "
             f"config.json does not use: {_listed(leftover)}"
         )
-    tensors = {name: _gather(files, name, sources[name], shape) for name, shape in shapes.items()}
-    return Weights(tensors, spec.norm_eps)
+    tensors = {}
+    for name, shape in shapes.items():
+        rows = part_rows(spec, shape[0], len(sources[name]))
+        tensors[name] = _gather(files, name, sources[name], shape, rows)
+        if architecture.norm_offset and name.endswith("norm.weight"):
+            tensors[name] = tensors[name] + np.float32(architecture.norm_offset)
+    return Weights(tensors, spec.norm_eps, spec.norm_centred)
+
+
+def _vocabulary_name(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> str:
+    """The tensor of the vocabulary's output rows; the input's where the two are tied."""
+    if spec.head.is_tied and architecture.output_embedding not in files:
+        return architecture.sources("embeddings.token", files)[0]
+    return architecture.output_embedding
+
+
+def _vocabulary(files: TensorFiles, architecture: Architecture, spec: EncoderSpec) -> StoredTensor:
+    tensor = files[_vocabulary_name(files, architecture, spec)]
+    expected = (spec.vocab_size, spec.hidden_size)
+    if tensor.shape != expected:
+        raise CheckpointError(
+            f"the output embedding of {tensor.path} has shape {tensor.shape}; config.json asks for "
+            f"{expected}"
+        )
+    return tensor
 
 
 def _gather(
-    files: TensorFiles, name: str, sources: tuple[str, ...], shape: tuple[int, ...]
+    files: TensorFiles,
+    name: str,
+    sources: tuple[str, ...],
+    shape: tuple[int, ...],
+    rows: tuple[int, ...],
 ) -> Array:
+    """The parts stacked: so many `rows` of each."""
     parts = [files[source] for source in sources]
-    expected = (shape[0] // len(parts), *shape[1:])
-    for source, part in zip(sources, parts, strict=True):
+    for source, part, num_rows in zip(sources, parts, rows, strict=True):
+        expected = (num_rows, *shape[1:])
         if part.shape != expected:
             raise CheckpointError(
                 f"tensor {source} of {part.path} has shape {part.shape}; config.json asks for "

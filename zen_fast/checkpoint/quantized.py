@@ -39,11 +39,16 @@ def save_quantized(checkpoint: Checkpoint, source: str, out: Path) -> int:
         Bytes of the new weights file.
 
     Raises:
-        CheckpointError: the checkpoint is quantized already.
+        CheckpointError: the checkpoint is quantized already, or has no head.
         InvalidArgumentError: `out` holds something.
     """
     from safetensors.numpy import save_file
 
+    if checkpoint.vocabulary is not None:
+        raise CheckpointError(
+            f"{checkpoint.folder} holds a language model without a classifier; say with "
+            "Checkpoint.answering which tokens it answers with"
+        )
     if checkpoint.weights.is_quantized:
         raise CheckpointError(f"{checkpoint.folder} is quantized already")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

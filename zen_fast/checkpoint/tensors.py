@@ -50,6 +50,11 @@ class StoredTensor:
             return (self.stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return np.require(self.stored, np.float32, ("C", "ALIGNED"))
 
+    def rows(self, rows: slice) -> StoredTensor:
+        """Some of the rows."""
+        stored = self.stored[rows]
+        return StoredTensor(self.path, self.dtype, stored.shape, stored)
+
     def fp32_or_fp16(self) -> Array:
         """The values without widening fp16: a view of the file for fp16 and fp32."""
         if self.dtype == "F16":

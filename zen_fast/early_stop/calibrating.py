@@ -46,7 +46,7 @@ def calibrate(
         advance: hears of each allowance that was tried.
     """
     ranks = fit_ranks(lists)
-    costs = layer_costs(spec.num_layers, spec.head.pooling == "first")
+    costs = layer_costs(spec.num_layers, spec.head.pooling != "mean")
     fitted = _best_probe(lists, ranks, costs)
     calibration = Calibration(
         fingerprint,
