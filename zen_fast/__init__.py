@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zen_fast.documents import RankedDocument
+    from zen_fast.embedder import ZenEmbedder
     from zen_fast.errors import (
         CheckpointError,
         InvalidArgumentError,
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "ZenReranker": "zen_fast.reranker",
+    "ZenEmbedder": "zen_fast.embedder",
     "RankedDocument": "zen_fast.documents",
     "ZenError": "zen_fast.errors",
     "InvalidArgumentError": "zen_fast.errors",
@@ -47,6 +49,7 @@ __all__ = [
     "RankedDocument",
     "UnsupportedDeviceError",
     "UnsupportedModelError",
+    "ZenEmbedder",
     "ZenError",
     "ZenReranker",
     "__version__",

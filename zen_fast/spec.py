@@ -52,11 +52,14 @@ class HeadSpec:
     """How the last hidden states become logits: pool, dense, activation, norm, classifier."""
 
     num_labels: int
+    """Columns of the result; the width of an embedding where there is no classifier."""
     pooling: Pooling = "first"
     dense: bool = True
     dense_bias: bool = True
     activation: Activation | None = "tanh"
     norm: bool = False
+    classifier: bool = True
+    """False for a bi-encoder, whose pooled rows are the result."""
     classifier_bias: bool = True
 
 

@@ -186,5 +186,6 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         linear("head.dense", hidden, hidden, spec.head.dense_bias)
     if spec.head.norm:
         norm("head.norm", hidden)
-    linear("head.classifier", spec.head.num_labels, hidden, spec.head.classifier_bias)
+    if spec.head.classifier:
+        linear("head.classifier", spec.head.num_labels, hidden, spec.head.classifier_bias)
     return shapes

@@ -36,6 +36,8 @@ class PairTokenizer:
         truncation_side: which end of a text is cut off.
         uses_token_types: False where the model is not told token types (all of them are 0).
         cache_bytes: bound on the memory that remembers tokenized texts; 0 remembers none.
+        layout: where the special tokens are; None learns it from the tokenizer's pairs. With
+            `learn_text_layout` a document beside an empty query is a text by itself.
 
     Raises:
         InvalidArgumentError: `max_length` leaves no room beside the special tokens.
@@ -52,18 +54,20 @@ class PairTokenizer:
         truncation_side: TruncationSide = "right",
         uses_token_types: bool = True,
         cache_bytes: int = 0,
+        layout: PairLayout | None = None,
     ) -> None:
         if truncation not in TRUNCATIONS:
             accepted = ", ".join(map(repr, TRUNCATIONS))
             raise InvalidArgumentError(f"truncation={truncation!r}: accepted are {accepted}")
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        layout = learn_layout(tokenizer)
+        if layout is None:
+            layout = learn_layout(tokenizer)
         self._layout: PairLayout = layout if uses_token_types else layout.without_types()
         if max_length is not None and max_length <= self._layout.num_special_tokens:
             raise InvalidArgumentError(
                 f"max_length={max_length} leaves no room for text: this model puts "
-                f"{self._layout.num_special_tokens} special tokens around a pair, so max_length "
+                f"{self._layout.num_special_tokens} special tokens around it, so max_length "
                 f"must be at least {self._layout.num_special_tokens + 1}"
             )
         self._tokenizer = tokenizer

@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.errors import CheckpointError, InvalidArgumentError, UnsupportedModelError
+from zen_fast.tokenization.pair_layout import PairLayout
 from zen_fast.tokenization.pair_tokenizer import PairTokenizer
 from zen_fast.tokenization.tokenizer_classes import (
     CLASS_OF_MODEL_TYPE,
@@ -52,8 +53,12 @@ class StockTokenizer:
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
         cache_bytes: int = 0,
+        layout: PairLayout | None = None,
     ) -> PairTokenizer:
         """The pair tokenizer for a model whose positions end at `longest_supported` tokens.
+
+        Args:
+            layout: None for that of the tokenizer's pairs.
 
         Raises:
             InvalidArgumentError: `max_length` is longer than that, or too short for any text.
@@ -72,6 +77,7 @@ class StockTokenizer:
             truncation_side=self.truncation_side,
             uses_token_types=self.uses_token_types,
             cache_bytes=cache_bytes,
+            layout=layout,
         )
 
 

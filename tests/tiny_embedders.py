@@ -1,0 +1,43 @@
+"""Whole bi-encoders in miniature, saved by sentence-transformers itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
+from tiny_rerankers import save_reranker
+
+
+def save_embedder(
+    folder: Path,
+    kind: str = "bert",
+    *,
+    pooling: str = "mean",
+    normalize: bool = True,
+    dense_width: int | None = None,
+    dense_activation: torch.nn.Module | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> SentenceTransformer:
+    """A random model of `kind` (as `save_reranker` makes it, head and all) below `folder`.
+
+    Args:
+        settings: arguments of SentenceTransformer, such as prompts.
+
+    Returns:
+        The stock model, loaded from where it was saved.
+    """
+    body = Transformer(str(save_reranker(folder / "body", kind, seed=seed)))
+    width = body.get_embedding_dimension()
+    modules: list[torch.nn.Module] = [body, Pooling(width, pooling_mode=pooling)]
+    if dense_width is not None:
+        activation = dense_activation or torch.nn.Identity()
+        modules.append(Dense(width, dense_width, activation_function=activation))
+    if normalize:
+        modules.append(Normalize())
+    SentenceTransformer(modules=modules, device="cpu", **settings).save(str(folder))
+    return SentenceTransformer(str(folder), device="cpu")
