@@ -20,12 +20,16 @@ if TYPE_CHECKING:
         ZenError,
     )
     from zen_fast.reranker import ZenReranker
+    from zen_fast.retrieval import Candidate, TwoStagePipeline, ZenRetriever
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
     "ZenReranker": "zen_fast.reranker",
     "ZenEmbedder": "zen_fast.embedder",
+    "ZenRetriever": "zen_fast.retrieval",
+    "Candidate": "zen_fast.retrieval",
+    "TwoStagePipeline": "zen_fast.retrieval",
     "RankedDocument": "zen_fast.documents",
     "ZenError": "zen_fast.errors",
     "InvalidArgumentError": "zen_fast.errors",
@@ -40,6 +44,7 @@ _MODULE_OF = {
 """Public name → its module, imported on first use: `import zen_fast` does no work."""
 
 __all__ = [
+    "Candidate",
     "CheckpointError",
     "InvalidArgumentError",
     "InvalidTypeError",
@@ -47,11 +52,13 @@ __all__ = [
     "ModelNotFoundError",
     "OutOfDeviceMemoryError",
     "RankedDocument",
+    "TwoStagePipeline",
     "UnsupportedDeviceError",
     "UnsupportedModelError",
     "ZenEmbedder",
     "ZenError",
     "ZenReranker",
+    "ZenRetriever",
     "__version__",
 ]
 

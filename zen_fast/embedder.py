@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from zen_fast.documents import query_list
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
-from zen_fast.placement import make_backend
+from zen_fast.placement import CPU_PRECISIONS, make_backend
 from zen_fast.quantization import at_precision
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization.pair_layout import learn_text_layout
@@ -41,6 +42,7 @@ class ZenEmbedder:
         dimensions: int,
         normalize: bool,
         similarity: Similarity,
+        precision: str = "auto",
         query_prompt: str = "",
         document_prompt: str = "",
         default_prompt: str = "",
@@ -50,6 +52,7 @@ class ZenEmbedder:
         self._dimensions = dimensions
         self._normalize = normalize
         self._similarity: Similarity = similarity
+        self._precision = precision
         self._query_prompt = query_prompt
         self._document_prompt = document_prompt
         self._default_prompt = default_prompt
@@ -114,6 +117,7 @@ class ZenEmbedder:
             dimensions=_checked_dimensions(dimensions or loaded.dimensions or width, width),
             normalize=loaded.normalize if normalize is None else normalize,
             similarity=loaded.similarity,
+            precision=precision,
             query_prompt=loaded.query_prompt if query_prompt is None else query_prompt,
             document_prompt=loaded.document_prompt if document_prompt is None else document_prompt,
             default_prompt=loaded.default_prompt,
@@ -148,6 +152,22 @@ class ZenEmbedder:
     def backend(self) -> str:
         """The backend in use."""
         return self._engine.backend.name
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments with which `from_pretrained` makes the same embeddings, as JSON can hold them.
+
+        A precision that only some devices have is left to "auto".
+        """
+        is_folder = Path(self._model).is_dir()
+        return {
+            "model": str(Path(self._model).resolve()) if is_folder else self._model,
+            "precision": self._precision if self._precision in CPU_PRECISIONS else "auto",
+            "max_length": self.max_length,
+            "dimensions": self._dimensions,
+            "normalize": self._normalize,
+            "query_prompt": self._query_prompt,
+            "document_prompt": self._document_prompt,
+        }
 
     def __repr__(self) -> str:
         return (
