@@ -80,7 +80,8 @@ def _rerank(arguments: argparse.Namespace) -> int:
         (result.score, documents[result.index])
         for result in reranker.rerank(arguments.query, texts, k=arguments.k)
     ]
-    for line in _json_lines(ranked) if arguments.json else _table_lines(ranked):
+    shown = [(score, document.text) for score, document in ranked]
+    for line in _json_lines(ranked) if arguments.json else table_lines(shown):
         print(line)
     return 0
 
@@ -97,12 +98,13 @@ def _json_lines(ranked: list[tuple[float, FileDocument]]) -> Iterator[str]:
         yield line if _is_encodable(line) else json.dumps(result)
 
 
-def _table_lines(ranked: list[tuple[float, FileDocument]]) -> Iterator[str]:
+def table_lines(ranked: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Lines of rank, score and text, cut to the terminal's width where there is one."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     rank_width = len(str(len(ranked)))
-    for rank, (score, document) in enumerate(ranked, start=1):
+    for rank, (score, whole) in enumerate(ranked, start=1):
         head = f"{rank:>{rank_width}}  {score:>8.4f}  "
-        text = _printable(document.text)
+        text = _printable(whole)
         yield head + (text if width is None else _cut(text, width - len(head)))
 
 
