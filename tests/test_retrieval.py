@@ -76,6 +76,20 @@ def test_dense_ranks_by_cosine(embedder: ZenEmbedder, vectors: Any, search: Any)
     assert scores[-1] >= np.sort(cosines)[-4] - tolerance
 
 
+def test_dot_products_are_compared_as_they_are(tmp_path: Path) -> None:
+    save_embedder(tmp_path, normalize=False, similarity_fn_name="dot")
+    embedder = ZenEmbedder.from_pretrained(tmp_path, num_threads=1)
+    arguments: Any = {"embedder": embedder, "mode": "dense"}
+    products = embedder.encode(SENTENCES) @ embedder.encode([QUERY])[0]
+    for search in ("exact", "hnsw"):
+        retriever = ZenRetriever.from_corpus(DOCUMENTS, search=search, vectors="f32", **arguments)
+        (best,) = retriever.retrieve(QUERY, k=1)
+        assert best.id == f"d{products.argmax()}"
+        assert best.score == pytest.approx(products.max(), rel=1e-4)
+    with pytest.raises(InvalidArgumentError, match="compared by cosine"):
+        ZenRetriever.from_corpus(DOCUMENTS, vectors="i8", **arguments)
+
+
 def test_hybrid_fuses_ranks_by_weight(embedder: ZenEmbedder, hybrid: ZenRetriever) -> None:
     by_mode = {mode: _ids(hybrid.retrieve(QUERY, mode=mode)) for mode in ("bm25", "dense")}
     expected: dict[str, float] = {}

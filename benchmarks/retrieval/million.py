@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def _in_process(
     options: argparse.Namespace,
     folder: Path,
 ) -> dict[str, Any]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_with_peak_memory, (work, options, folder))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_with_peak_memory, work, options, folder).result()
 
 
 def _with_peak_memory(

@@ -3,7 +3,8 @@
 from zen_fast.retrieval.candidate import Candidate
 from zen_fast.retrieval.errors import CorpusError, IndexFolderError
 from zen_fast.retrieval.pipeline import TwoStagePipeline, TwoStageResult
-from zen_fast.retrieval.retriever import Mode, ZenRetriever
+from zen_fast.retrieval.retriever import ZenRetriever
+from zen_fast.retrieval.settings import Mode
 
 __all__ = [
     "Candidate",

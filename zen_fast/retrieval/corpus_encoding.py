@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.progress import ProgressBar
 from zen_fast.retrieval.document_store import DocumentStore
-from zen_fast.retrieval.vector_index import Vectors, VectorType, stored
+from zen_fast.retrieval.settings import VectorType
+from zen_fast.retrieval.vector_index import Vectors, stored
 
 SHARD_DOCUMENTS = 8192
 """Encoded between two writes: twice what the engine sorts by length at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zen_fast.checkpoint.embedding import Similarity
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
 from zen_fast.retrieval.hits import Hits
+from zen_fast.retrieval.settings import VectorType
 
 try:
     from usearch.index import Index, MetricKind
@@ -21,8 +22,6 @@ except ImportError as error:
         f"dense retrieval needs {error.name}: pip install zen-fast[retrieval]"
     ) from error
 
-VectorType = Literal["f32", "f16", "i8"]
-Search = Literal["exact", "hnsw"]
 Vectors = NDArray[Any]
 
 _DTYPES = {"f32": np.float32, "f16": np.float16, "i8": np.int8}
@@ -137,17 +136,20 @@ def stored(
 ) -> Vectors:
     """Vectors as an index holds them: of length 1 where cosines are compared, then rounded.
 
+    Bytes are of any length: a cosine does not ask for it, so each vector uses its whole range.
+
     Raises:
-        InvalidArgumentError: bytes are asked for vectors of any length.
+        InvalidArgumentError: bytes are asked for vectors whose lengths matter.
     """
-    if similarity == "cosine":
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    elif vector_type == "i8":
+    if vector_type == "i8" and similarity != "cosine":
         raise InvalidArgumentError(
             "vectors='i8' needs embeddings that are compared by cosine; this model's are by dot "
             "product: choose 'f16' or 'f32'"
         )
+    smallest = np.finfo(np.float32).tiny
     if vector_type == "i8":
-        vectors = np.rint(vectors * _LARGEST_BYTE)
+        largest = np.abs(vectors).max(axis=1, keepdims=True)
+        vectors = np.rint(vectors * (_LARGEST_BYTE / np.maximum(largest, smallest)))
+    elif similarity == "cosine":
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), smallest)
     return np.ascontiguousarray(vectors, dtype=_DTYPES[vector_type])
