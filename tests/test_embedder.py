@@ -154,6 +154,8 @@ def test_mistakes_are_typed(tmp_path: Path) -> None:
     save_embedder(tmp_path, dense_width=8)
     with pytest.raises(InvalidArgumentError, match="have 8 columns"):
         ZenEmbedder.from_pretrained(tmp_path, dimensions=9)
+    with pytest.raises(InvalidArgumentError, match="dimensions=0"):
+        ZenEmbedder.from_pretrained(tmp_path, dimensions=0)
     embedder = ZenEmbedder.from_pretrained(tmp_path)
     with pytest.raises(InvalidTypeError, match="wrap it in a list"):
         embedder.encode("a text")

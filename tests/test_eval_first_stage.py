@@ -114,6 +114,7 @@ def test_one_collection_may_be_judged_and_another_retrieved(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--judged", "--first-stage", "dense"], "--judged reranks judged documents"),
         (["--first-stage", "dense"], "--first-stage dense needs a bi-encoder"),
         (["--first-stage", "absent.trec"], "cannot read the run absent.trec"),
         (["--first-stage", "{run}"], "holds none of the 3 queries of toy"),

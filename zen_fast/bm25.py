@@ -21,6 +21,7 @@ except ImportError as error:
 
 _K1, _B = 0.9, 0.4
 _FOLDER = "bm25"
+_NO_WORD = "\0"
 
 
 class Bm25Index:
@@ -28,7 +29,10 @@ class Bm25Index:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._bm25 = bm25s.BM25(k1=_K1, b=_B)
-        self._bm25.index(_tokenize(texts), show_progress=False)
+        tokens = _tokenize(texts)
+        if not any(tokens.ids):  # bm25s needs a word: one that no query can have
+            tokens = [[_NO_WORD] for _ in texts]
+        self._bm25.index(tokens, show_progress=False)
 
     @classmethod
     def load(cls, folder: Path) -> Bm25Index:

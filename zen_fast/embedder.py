@@ -114,7 +114,7 @@ class ZenEmbedder:
         return cls(
             str(model),
             Engine(running, tokenizer, spec, token_budget),
-            dimensions=_checked_dimensions(dimensions or loaded.dimensions or width, width),
+            dimensions=_checked_dimensions(dimensions, loaded.dimensions, width),
             normalize=loaded.normalize if normalize is None else normalize,
             similarity=loaded.similarity,
             precision=precision,
@@ -215,10 +215,14 @@ class ZenEmbedder:
         return self.encode(documents, prompt=self._document_prompt, show_progress=show_progress)
 
 
-def _checked_dimensions(dimensions: int, width: int) -> int:
-    if positive("dimensions", dimensions) > width:
+def _checked_dimensions(asked: int | None, saved: int | None, width: int) -> int:
+    """Columns to keep of `width`: as the call asks, else as the model's settings say, else all."""
+    chosen = saved if asked is None else asked
+    if chosen is None:
+        return width
+    if positive("dimensions", chosen) > width:
         raise InvalidArgumentError(
-            f"dimensions={dimensions}: this model's embeddings have {width} columns; pass at most "
+            f"dimensions={chosen}: this model's embeddings have {width} columns; pass at most "
             "that, or None for the model's own"
         )
-    return int(dimensions)
+    return int(chosen)

@@ -146,7 +146,9 @@ def _with_dense(body: Checkpoint, folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
     _refuse_set(config, f"{folder / 'config.json'}", ("use_residual",))
     activation_name = str(config.get("activation_function", "")).rpartition(".")[2]
-    width = int(config["out_features"])
+    width = config.get("out_features")
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise CheckpointError(f"{folder / 'config.json'} has out_features={width!r}, no number")
     square = width == body.spec.hidden_size
     if activation_name not in _DENSE_ACTIVATIONS or (activation_name != "Identity" and not square):
         raise UnsupportedModelError(

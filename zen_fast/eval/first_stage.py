@@ -37,11 +37,11 @@ def open_retriever(
     folder = None if index_folder is None else index_folder / collection.name
     if folder is not None and (folder / "index.json").is_file():
         retriever = ZenRetriever.load(folder, embedder=embedder)
-        if len(retriever) == len(collection.documents):
+        if retriever.ids() == list(collection.documents):
             return retriever
         raise InvalidArgumentError(
-            f"{folder} holds {len(retriever)} documents, and {collection.name} "
-            f"{len(collection.documents)}: delete it, or name another folder"
+            f"{folder} holds other documents than {collection.name}: delete it, or name another "
+            "folder"
         )
     documents = [
         {"id": key, "text": document.full} for key, document in collection.documents.items()

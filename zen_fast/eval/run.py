@@ -48,6 +48,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
     if options.write_runs is not None:
         options.write_runs.mkdir(parents=True, exist_ok=True)
+    if options.judged and options.first_stage != ["bm25"]:
+        raise InvalidArgumentError("--judged reranks judged documents: it takes no --first-stage")
     embedder = _open_embedder(options)
     targets = [_target(text, options.judged) for text in options.collections]
     scorers = _open_scorers(options)

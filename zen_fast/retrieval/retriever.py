@@ -161,6 +161,10 @@ class ZenRetriever:
     def __len__(self) -> int:
         return len(self._indexes.documents)
 
+    def ids(self) -> list[str]:
+        """Ids of the documents, in the order in which they were added."""
+        return list(self._indexes.documents.ids())
+
     @property
     def mode(self) -> Mode:
         """How a query is answered unless a call says otherwise."""
