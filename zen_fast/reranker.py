@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
-from zen_fast.arguments import positive as _positive
 from zen_fast.checkpoint import load_checkpoint
 from zen_fast.documents import (
     Document,
@@ -300,6 +299,14 @@ def _engine(
         running, token_budget = make(encoder)
         engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a whole number")
+    if value < 1:
+        raise InvalidArgumentError(f"{name}={value}: it must be at least 1")
+    return int(value)
 
 
 def _cache_bytes(token_cache_mb: object) -> int:
