@@ -93,7 +93,7 @@ def test_every_first_stage_is_reranked_and_reported(
     runs = f"{tmp_path / 'runs' / 'hybrid'},hybrid"
     arguments[arguments.index("--json") + 1] = str(again)
     assert main([*arguments, "--first-stage", runs, str(folder)]) == 0
-    from_run = json.loads(again.read_text())["collections"][0]
+    from_run = _report(again)["hybrid.trec"]
     assert from_run["retrieval"]["query_ndcg"] == results["hybrid"]["retrieval"]["query_ndcg"]
     assert from_run["columns"][0]["ndcg_at_10"] == results["hybrid"]["columns"][0]["ndcg_at_10"]
     assert from_run["retrieval"]["p50_ms"] is None

@@ -163,7 +163,7 @@ def _first_stages(
             path = Path(name)
             if path.is_dir():
                 path = path / f"{collection.name}.{target.split}.trec"
-            yield Path(name).stem, from_run(path, collection, query_ids, options.depth)
+            yield f"{Path(name).stem}.trec", from_run(path, collection, query_ids, options.depth)
 
 
 def _scored(

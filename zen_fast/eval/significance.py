@@ -38,11 +38,13 @@ def compare_paired(collections: Sequence[tuple[ArrayLike, ArrayLike]], seed: int
     Args:
         collections: for each, (num_queries,) values of the first ranking and of the second.
     """
-    rng = np.random.default_rng(seed)
     differences = [
         np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
         for first, second in collections
     ]
+    if not any(each.any() for each in differences):
+        return Comparison(0.0, 0.0, 0.0, p_value=1.0)
+    rng = np.random.default_rng(seed)
     observed = float(np.mean([each.mean() for each in differences]))
 
     def resampled(each: Floats, count: int) -> Floats:
