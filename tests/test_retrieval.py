@@ -178,6 +178,17 @@ def test_interrupted_encoding_goes_on(
     assert _ids(resumed.retrieve(QUERY)) == _ids(fresh.retrieve(QUERY))
 
 
+def test_encoding_shows_how_far_it_is(
+    embedder: ZenEmbedder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ZenRetriever.from_corpus(DOCUMENTS, embedder=embedder, show_progress=True)
+    shown = capsys.readouterr().err
+    assert "10/10" in shown
+    assert "document/s" in shown or "s/document" in shown
+    ZenRetriever.from_corpus(DOCUMENTS, embedder=embedder, show_progress=False)
+    assert capsys.readouterr().err == ""
+
+
 def test_searches_run_while_documents_are_added(embedder: ZenEmbedder) -> None:
     retriever = ZenRetriever.from_corpus(DOCUMENTS[:2], embedder=embedder)
     sizes: list[int] = []

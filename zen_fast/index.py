@@ -74,7 +74,8 @@ def _index(arguments: argparse.Namespace) -> int:
             dimensions=arguments.dimensions,
             num_threads=arguments.threads,
         )
-    partial = arguments.out.with_name(f"{arguments.out.name}.partial")
+    out = arguments.out.resolve()
+    partial = out.with_name(f"{out.name}.partial")
     retriever = ZenRetriever.from_corpus(
         arguments.corpus,
         embedder=embedder,
@@ -83,7 +84,7 @@ def _index(arguments: argparse.Namespace) -> int:
         search=arguments.search,
         resume_folder=partial,
     )
-    retriever.save(arguments.out)
+    retriever.save(out)
     shutil.rmtree(partial, ignore_errors=True)
     seconds = time.monotonic() - started
     print(f"indexed {len(retriever):,} documents for {retriever.mode} search in {seconds:,.1f} s")

@@ -55,10 +55,8 @@ class VectorIndex(ABC):
     def search(self, queries: NDArray[np.float32], k: int) -> list[Hits]:
         """The `k` most similar vectors for each query, (num_queries, dimensions) fp32."""
         found = self._matches(stored(queries, self._type, self._similarity), min(k, len(self)))
-        numbers = np.asarray(found.keys, dtype=np.int64).reshape(len(queries), -1)
-        # usearch gives 1 minus the cosine, or 1 minus the product.
-        scores = 1 - np.asarray(found.distances, dtype=np.float32).reshape(numbers.shape)
-        return [Hits(*each) for each in zip(numbers, scores, strict=True)]
+        # For one query usearch gives its matches, for several a list of them.
+        return [_hits(found)] if len(queries) == 1 else [_hits(each) for each in found]
 
     @abstractmethod
     def _matches(self, queries: Vectors, k: int) -> Any: ...
@@ -129,6 +127,14 @@ class GraphIndex(VectorIndex):
 
     def _matches(self, queries: Vectors, k: int) -> Any:
         return self._graph.search(queries, k)
+
+
+def _hits(matches: Any) -> Hits:
+    """One query's, whose distances are 1 minus the cosine, or 1 minus the product."""
+    return Hits(
+        np.asarray(matches.keys, dtype=np.int64),
+        1 - np.asarray(matches.distances, dtype=np.float32),
+    )
 
 
 def stored(
