@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("sentence_transformers")
 
 from tiny_embedders import save_embedder  # noqa: E402
 from tiny_tokenizers import ODD_TEXTS, SENTENCES  # noqa: E402

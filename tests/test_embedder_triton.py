@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-from triton_device import DEVICE
-
-pytest.importorskip("sentence_transformers")
-
 from tiny_embedders import save_embedder
 from tolerances import EMBEDDING_COSINE
+from triton_device import DEVICE
 
 from zen_fast.backends.reference import ReferenceBackend
 from zen_fast.backends.triton import TritonBackend

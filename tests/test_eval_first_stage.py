@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("usearch")
-pytest.importorskip("sentence_transformers")
 
 from tiny_embedders import save_embedder
 from tiny_rerankers import save_reranker
@@ -86,6 +85,7 @@ def test_every_first_stage_is_reranked_and_reported(
     assert float(rows[1]["gain"]) == pytest.approx(
         bm25["columns"][0]["gain"]["difference"], abs=1e-9
     )
+    assert [path.name for path in (tmp_path / "indexes").iterdir()] == ["toy"]
     assert (tmp_path / "out.png").stat().st_size > 1000
 
     # A run that was written is a first stage in its turn, and an index is used again.

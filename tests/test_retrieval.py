@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("bm25s")
 pytest.importorskip("usearch")
-pytest.importorskip("sentence_transformers")
 
 from tiny_embedders import save_embedder
 from tiny_tokenizers import SENTENCES

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("usearch")
-pytest.importorskip("sentence_transformers")
 
 from tiny_embedders import save_embedder
 from tiny_rerankers import save_reranker

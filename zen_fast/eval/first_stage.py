@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,10 +47,12 @@ def open_retriever(
     documents = [
         {"id": key, "text": document.full} for key, document in collection.documents.items()
     ]
-    partial = None if folder is None else folder.with_name(f"{folder.name}.partial")
+    if folder is None:
+        return ZenRetriever.from_corpus(documents, embedder=embedder)
+    partial = folder.with_name(f"{folder.name}.partial")
     retriever = ZenRetriever.from_corpus(documents, embedder=embedder, resume_folder=partial)
-    if folder is not None:
-        retriever.save(folder)
+    retriever.save(folder)
+    shutil.rmtree(partial, ignore_errors=True)
     return retriever
 
 
