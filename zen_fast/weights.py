@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,12 @@ class Weights(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def with_more(self, tensors: Mapping[str, Array]) -> Weights:
+        """These weights and `tensors`."""
+        more = copy(self)
+        more._tensors = {**self._tensors, **tensors}
+        return more
 
     @property
     def is_quantized(self) -> bool:

@@ -13,7 +13,7 @@ from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import TensorFiles
 from zen_fast.errors import CheckpointError, UnsupportedModelError
 from zen_fast.spec import Activation, EncoderSpec, Pooling
-from zen_fast.weights import Array, Weights, parameter_shapes
+from zen_fast.weights import Array, parameter_shapes
 
 Similarity = Literal["cosine", "dot"]
 
@@ -164,8 +164,8 @@ def _with_dense(body: Checkpoint, folder: Path) -> Checkpoint:
         name = "head.dense"
         head = replace(head, dense=True, dense_bias=bias, activation=activation)
     spec = replace(body.spec, head=head)
-    tensors = {**body.weights, **_dense_tensors(TensorFiles(folder), name, spec)}
-    return replace(body, spec=spec, weights=Weights(tensors, spec.norm_eps))
+    weights = body.weights.with_more(_dense_tensors(TensorFiles(folder), name, spec))
+    return replace(body, spec=spec, weights=weights)
 
 
 def _dense_tensors(files: TensorFiles, name: str, spec: EncoderSpec) -> dict[str, Array]:
