@@ -116,6 +116,7 @@ def test_one_collection_may_be_judged_and_another_retrieved(
     [
         (["--judged", "--first-stage", "dense"], "--judged reranks judged documents"),
         (["--first-stage", "dense"], "--first-stage dense needs a bi-encoder"),
+        (["--embedder", "any"], "--embedder is for --first-stage dense or hybrid"),
         (["--first-stage", "absent.trec"], "cannot read the run absent.trec"),
         (["--first-stage", "{run}"], "holds none of the 3 queries of toy"),
         (["--plot", "{run}.abc"], "cannot plot to"),

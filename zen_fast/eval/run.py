@@ -84,10 +84,12 @@ def _target(text: str, all_judged: bool) -> Target:
 
 def _open_embedder(options: argparse.Namespace) -> ZenEmbedder | None:
     dense = sorted({"dense", "hybrid"} & set(options.first_stage))
+    if dense and options.embedder is None:
+        raise InvalidArgumentError(f"--first-stage {dense[0]} needs a bi-encoder: --embedder")
     if options.embedder is None:
-        if dense:
-            raise InvalidArgumentError(f"--first-stage {dense[0]} needs a bi-encoder: --embedder")
         return None
+    if not dense:
+        raise InvalidArgumentError("--embedder is for --first-stage dense or hybrid")
     return ZenEmbedder.from_pretrained(
         options.embedder,
         precision=options.embedder_precision,

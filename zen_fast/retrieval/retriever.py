@@ -232,4 +232,4 @@ def _require_embedder(settings: RetrieverSettings, embedder: object) -> None:
     if settings.has_vectors and embedder is None:
         raise InvalidArgumentError(f"mode={settings.mode!r} needs an embedder: pass embedder=...")
     if embedder is not None and not settings.has_vectors:
-        raise InvalidArgumentError(f"mode={settings.mode!r} takes no embedder")
+        raise InvalidArgumentError(f"mode={settings.mode!r} takes no embedder; 'hybrid' does")
