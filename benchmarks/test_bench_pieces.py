@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from conftest import Workbench
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zen_fast.batching import pack, schedule
+from zen_fast.score_cache import CachedScore, MemoryStore, ScoreCache
 
 TOKEN_BUDGET = 4096
 
@@ -35,3 +37,11 @@ def test_bench_score(benchmark: BenchmarkFixture, workbench: Workbench) -> None:
     request = workbench.request
     scores = benchmark(workbench.reranker.score, request.query, request.documents)
     assert scores.shape == (len(request.documents),)
+
+
+def test_bench_score_cache(benchmark: BenchmarkFixture, workbench: Workbench) -> None:
+    request = workbench.request
+    cache = ScoreCache(MemoryStore(64_000_000), fingerprint=b"a model")
+    score = CachedScore(np.zeros(1, np.float32))
+    cache.put(request.query, [(document, score) for document in request.documents])
+    assert None not in benchmark(cache.get, request.query, request.documents)

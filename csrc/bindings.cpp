@@ -194,6 +194,8 @@ class RecordedProgram {
     program_.add(zen::make_neighbours(view(x), view(out), count));
   }
 
+  int pause(const ViewTuple& x) { return program_.add_pause(view(x)); }
+
   void output(const ViewTuple& x) {
     num_labels_ = view(x).width;
     program_.add(zen::make_output(view(x)));
@@ -208,7 +210,9 @@ class RecordedProgram {
   }
 
   py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
-                         const IdArray& position_ids, const IdArray& cu_seqlens) {
+                         const IdArray& position_ids, const IdArray& cu_seqlens,
+                         std::optional<int> from_pause, std::optional<int> to_pause,
+                         const std::optional<FloatArray>& states) {
     check_sequences(cu_seqlens, token_ids.size());
     check_ids(token_ids, zen::IdKind::kToken, token_ids.size(), "token_ids");
     check_ids(token_type_ids, zen::IdKind::kTokenType, token_ids.size(), "token_type_ids");
@@ -220,12 +224,17 @@ class RecordedProgram {
     batch.cu_seqlens = cu_seqlens.data();
     batch.num_tokens = static_cast<int>(token_ids.size());
     batch.num_sequences = static_cast<int>(cu_seqlens.size()) - 1;
-    py::array_t<float> logits(
-        {static_cast<py::ssize_t>(batch.num_sequences), static_cast<py::ssize_t>(num_labels_)});
-    float* out = logits.mutable_data();
+    const zen::Stretch stretch = checked_stretch(from_pause, to_pause, data_or_null(states),
+                                                 states ? states->size() : 0, batch.num_tokens);
+    const bool is_whole = stretch.to_pause == zen::Stretch::kWhole;
+    const int num_rows = is_whole ? batch.num_sequences : batch.num_tokens;
+    const int width = is_whole ? num_labels_ : program_.pause_width(stretch.to_pause);
+    py::array_t<float> result(
+        {static_cast<py::ssize_t>(num_rows), static_cast<py::ssize_t>(width)});
+    float* out = result.mutable_data();
     py::gil_scoped_release release;
-    program_.run(batch, out, num_labels_);
-    return logits;
+    program_.run(batch, out, num_labels_, stretch);
+    return result;
   }
 
  private:
@@ -240,6 +249,20 @@ class RecordedProgram {
       require(length >= 1, "every sequence has a token");
       require(length <= program_.max_length(), "every sequence fits max_length");
     }
+  }
+
+  zen::Stretch checked_stretch(std::optional<int> from_pause, std::optional<int> to_pause,
+                               const float* states, py::ssize_t num_floats, int num_tokens) const {
+    for (const std::optional<int>& pause : {from_pause, to_pause}) {
+      require(!pause || (*pause >= 0 && *pause < program_.num_pauses()), "pauses are counted");
+    }
+    require(!from_pause || !to_pause || *from_pause <= *to_pause, "a run goes forward");
+    const int width = from_pause ? program_.pause_width(*from_pause) : 0;
+    require(num_floats == static_cast<py::ssize_t>(width) * num_tokens,
+            "states are (num_tokens, width), and given exactly where a run does not begin at the "
+            "start");
+    return {from_pause.value_or(zen::Stretch::kWhole), to_pause.value_or(zen::Stretch::kWhole),
+            states};
   }
 
   // The kernels look rows up unchecked, so every id is checked here.
@@ -306,8 +329,13 @@ PYBIND11_MODULE(_C, m) {
       .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
       .def("neighbours", &RecordedProgram::neighbours, py::arg("x"), py::arg("out"),
            py::arg("count"))
+      .def("pause", &RecordedProgram::pause, py::arg("x"),
+           "Marks a place where a run may stop or continue, x being all that later ops read.")
       .def("output", &RecordedProgram::output, py::arg("x"))
-      .def("run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
-           py::arg("position_ids"), py::arg("cu_seqlens"),
-           "Logits (num_sequences, num_labels) of a packed batch; releases the GIL.");
+      .def(
+          "run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
+          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("from_pause") = py::none(),
+          py::arg("to_pause") = py::none(), py::arg("states") = py::none(),
+          "Logits (num_sequences, num_labels) of a packed batch, or the states (num_tokens, width) "
+          "at to_pause; releases the GIL.");
 }

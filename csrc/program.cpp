@@ -106,6 +106,11 @@ void Program::add(OpPtr op) {
   op_nanoseconds_.emplace_back(0);
 }
 
+int Program::add_pause(View states) {
+  pauses_.push_back({states, ops_.size()});
+  return num_pauses() - 1;
+}
+
 std::vector<int64_t> Program::op_nanoseconds() const {
   return {op_nanoseconds_.begin(), op_nanoseconds_.end()};
 }
@@ -167,25 +172,63 @@ void Program::reserve_scratch(const Chunk& chunk, const Memory& memory,
   ensure_size(workspace.scratch, num_floats);
 }
 
-void Program::run_alone(const Chunk& chunk, Workspace& workspace) const {
-  Memory memory{slots_.data(), workspace.slot_data.data(), nullptr};
-  reserve_scratch(chunk, memory, workspace);
-  memory.scratch = workspace.scratch.data();
-  for (size_t index = 0; index < ops_.size(); ++index) {
-    run_op(index, chunk, memory, 0, ops_[index]->num_items(chunk, memory));
+Program::Passage Program::passage(const Batch& batch, SequenceRange range, float* out,
+                                  const Stretch& stretch) const {
+  const ptrdiff_t first_token = batch.cu_seqlens[range.first];
+  Passage passage{0, ops_.size(), nullptr, nullptr, nullptr, nullptr};
+  if (stretch.from_pause != Stretch::kWhole) {
+    passage.from = &pauses_[static_cast<size_t>(stretch.from_pause)];
+    passage.first_op = passage.from->next_op;
+    passage.states_in = stretch.states + first_token * passage.from->states.width;
+  }
+  if (stretch.to_pause != Stretch::kWhole) {
+    passage.to = &pauses_[static_cast<size_t>(stretch.to_pause)];
+    passage.last_op = passage.to->next_op;
+    passage.states_out = out + first_token * passage.to->states.width;
+  }
+  return passage;
+}
+
+void Program::load_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
+  if (passage.from == nullptr) return;
+  const MutableMatrixView rows = memory.write(passage.from->states);
+  const ptrdiff_t width = passage.from->states.width;
+  for (ptrdiff_t row = 0; row < chunk.num_tokens; ++row) {
+    std::copy_n(passage.states_in + row * width, width, rows.row(row));
   }
 }
 
-void Program::run_together(const Chunk& chunk, Runtime& runtime) const {
+void Program::store_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
+  if (passage.to == nullptr) return;
+  const MatrixView rows = memory.read(passage.to->states);
+  const ptrdiff_t width = passage.to->states.width;
+  for (ptrdiff_t row = 0; row < chunk.num_tokens; ++row) {
+    std::copy_n(rows.row(row), width, passage.states_out + row * width);
+  }
+}
+
+void Program::run_alone(const Chunk& chunk, const Passage& passage, Workspace& workspace) const {
+  Memory memory{slots_.data(), workspace.slot_data.data(), nullptr};
+  reserve_scratch(chunk, memory, workspace);
+  memory.scratch = workspace.scratch.data();
+  load_states(chunk, passage, memory);
+  for (size_t index = passage.first_op; index < passage.last_op; ++index) {
+    run_op(index, chunk, memory, 0, ops_[index]->num_items(chunk, memory));
+  }
+  store_states(chunk, passage, memory);
+}
+
+void Program::run_together(const Chunk& chunk, const Passage& passage, Runtime& runtime) const {
   const Memory shared{slots_.data(), runtime.workspaces[0].slot_data.data(), nullptr};
   // Here rather than in the members: one that failed could not release the others' barrier.
   for (Workspace& workspace : runtime.workspaces) reserve_scratch(chunk, shared, workspace);
+  load_states(chunk, passage, shared);
   SpinBarrier barrier(num_threads_);
   std::vector<std::atomic<int>> next_item(ops_.size());
   runtime.team.run(num_threads_, [&](int member) {
     Memory memory = shared;
     memory.scratch = runtime.workspaces[static_cast<size_t>(member)].scratch.data();
-    for (size_t index = 0; index < ops_.size(); ++index) {
+    for (size_t index = passage.first_op; index < passage.last_op; ++index) {
       const int num_items = ops_[index]->num_items(chunk, memory);
       const int share = std::max(1, num_items / (kSharesPerThread * num_threads_));
       for (int first; (first = next_item[index].fetch_add(share)) < num_items;) {
@@ -194,15 +237,17 @@ void Program::run_together(const Chunk& chunk, Runtime& runtime) const {
       barrier.wait();
     }
   });
+  store_states(chunk, passage, shared);
 }
 
-void Program::run(const Batch& batch, float* logits, int num_labels) {
+void Program::run(const Batch& batch, float* out, int num_labels, const Stretch& stretch) {
   Runtime& runtime = own_runtime();
   std::lock_guard<std::mutex> lock(runtime.mutex);
   const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads_);
   if (num_threads_ > 1 && dealing_efficiency(batch, chunks, num_threads_) < kSharingEfficiency) {
     for (const SequenceRange range : cut_into_chunks(batch, 1)) {
-      run_together(prepare(batch, range, logits, num_labels, runtime.workspaces[0]), runtime);
+      run_together(prepare(batch, range, out, num_labels, runtime.workspaces[0]),
+                   passage(batch, range, out, stretch), runtime);
     }
     return;
   }
@@ -212,7 +257,8 @@ void Program::run(const Batch& batch, float* logits, int num_labels) {
     Workspace& workspace = runtime.workspaces[static_cast<size_t>(member)];
     try {
       for (size_t index; (index = next_chunk.fetch_add(1)) < chunks.size();) {
-        run_alone(prepare(batch, chunks[index], logits, num_labels, workspace), workspace);
+        run_alone(prepare(batch, chunks[index], out, num_labels, workspace),
+                  passage(batch, chunks[index], out, stretch), workspace);
       }
     } catch (...) {  // out of memory; rethrown below, on the caller's thread
       failures[static_cast<size_t>(member)] = std::current_exception();

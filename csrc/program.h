@@ -30,6 +30,15 @@ struct SequenceRange {
   int first, last;
 };
 
+// The part of the program that a run replays: from one pause, or the beginning, to another, or the
+// end. Token states are (num_tokens, width of the paused view).
+struct Stretch {
+  static constexpr int kWhole = -1;
+  int from_pause = kWhole;
+  int to_pause = kWhole;
+  const float* states = nullptr;  // those at from_pause
+};
+
 class Program {
  public:
   // `max_length` bounds every sequence; the ids are bounded by the embedding tables' rows.
@@ -46,9 +55,15 @@ class Program {
   int add_slot(Axis axis, int offset, int width);
   void add(OpPtr op);
 
-  // Fills logits (num_sequences, num_labels). Thread-safe; calls take turns, because each of them
-  // already uses every thread of the team.
-  void run(const Batch& batch, float* logits, int num_labels);
+  // Marks the place after the ops so far: a run may stop here, when `states` (on the token axis) is
+  // all that later ops read, and another run may continue from it. Returns the pause's index.
+  int add_pause(View states);
+  int num_pauses() const { return static_cast<int>(pauses_.size()); }
+  int pause_width(int index) const { return pauses_[static_cast<size_t>(index)].states.width; }
+
+  // Fills out: logits (num_sequences, num_labels), or the states at stretch.to_pause. Thread-safe;
+  // calls take turns, because each of them already uses every thread of the team.
+  void run(const Batch& batch, float* out, int num_labels, const Stretch& stretch = {});
 
   // Nanoseconds spent in each op since the program was made, all threads together, without what
   // they waited for each other.
@@ -72,13 +87,32 @@ class Program {
     std::vector<Workspace> workspaces;  // one per thread
   };
 
+  // Where a run may stop: what later ops read, and the first of them.
+  struct Pause {
+    View states;
+    size_t next_op;
+  };
+
+  // A stretch, as the ops and states of one chunk.
+  struct Passage {
+    size_t first_op, last_op;
+    const Pause* from;  // null at the beginning
+    const Pause* to;    // null at the end
+    const float* states_in;
+    float* states_out;
+  };
+
   Runtime& own_runtime();
 
+  Passage passage(const Batch& batch, SequenceRange range, float* out,
+                  const Stretch& stretch) const;
   Chunk prepare(const Batch& batch, SequenceRange range, float* logits, int num_labels,
                 Workspace& workspace) const;
   void reserve_scratch(const Chunk& chunk, const Memory& memory, Workspace& workspace) const;
-  void run_alone(const Chunk& chunk, Workspace& workspace) const;
-  void run_together(const Chunk& chunk, Runtime& runtime) const;
+  void run_alone(const Chunk& chunk, const Passage& passage, Workspace& workspace) const;
+  void run_together(const Chunk& chunk, const Passage& passage, Runtime& runtime) const;
+  void load_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
+  void store_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
   void run_op(size_t index, const Chunk& chunk, const Memory& memory, int first, int last) const;
 
   const Kernels& kernels_;
@@ -86,6 +120,7 @@ class Program {
   const int max_length_;
   std::vector<Slot> slots_;
   std::vector<OpPtr> ops_;
+  std::vector<Pause> pauses_;
   mutable std::deque<std::atomic<int64_t>> op_nanoseconds_;  // atomics cannot move, so no vector
   std::atomic<Runtime*> runtime_;
 };

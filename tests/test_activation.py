@@ -42,7 +42,6 @@ def test_softmax_equals_torch() -> None:
         torch.nn.Sigmoid(),
         ACTIVATIONS["sigmoid"],
     ],
-    ids=repr,
 )
 def test_activation_from_every_way_to_say_sigmoid(value: object) -> None:
     assert activation_from(value) is ACTIVATIONS["sigmoid"]

@@ -23,7 +23,7 @@ from tolerances import (  # noqa: E402
 )
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
-from zen_fast.backends import Backend  # noqa: E402
+from zen_fast.backends import Backend, PausingBackend  # noqa: E402
 from zen_fast.backends.reference import ReferenceBackend  # noqa: E402
 from zen_fast.batching import TokenizedPair, pack  # noqa: E402
 from zen_fast.checkpoint import load_checkpoint  # noqa: E402
@@ -32,6 +32,8 @@ from zen_fast.quantization import quantize_weights  # noqa: E402
 
 PRETRAINED_BODY = Path(__file__).parents[2] / "shared" / "models" / "all-MiniLM-L6-v2"
 LENGTHS = [1, 2, 3, 17, 64, 1, 5, 33]
+ALL = range(len(LENGTHS) + 1)
+"""Every pair of an oracle: one of each of these lengths, and one of the greatest."""
 
 
 def _backend_names() -> list[str]:
@@ -148,6 +150,25 @@ def test_logits_equal_stock_when_batched_in_any_order(backend: Backend, oracle: 
             np.testing.assert_array_equal(batched, alone[order])
         else:  # BLAS orders its sums by the shapes that it is given
             assert (np.abs(batched - alone[order]) <= BATCH_PER_SPREAD * oracle.spread).all()
+
+
+def test_logits_are_the_same_when_paused_and_others_dropped(
+    backend: Backend, oracle: Oracle
+) -> None:
+    assert isinstance(backend, PausingBackend)
+    spec = oracle.encoder.spec
+    kept = [index for index in range(len(oracle.pairs)) if index % 3]
+    expected = _run(backend, oracle, kept)
+    batch, kept_batch = (pack([oracle.pairs[i] for i in each], spec) for each in (ALL, kept))
+    is_kept = np.repeat(np.isin(ALL, kept), np.diff(batch.cu_seqlens))
+    for layer in range(1, spec.num_layers):
+        states = backend.advance(batch, None, range(layer))
+        assert states.shape == (batch.num_tokens, spec.hidden_size)
+        resumed = backend.finish(kept_batch, states[is_kept], layer)
+        if backend.name == "cpu":
+            np.testing.assert_array_equal(resumed, expected)
+        else:
+            assert (np.abs(resumed - expected) <= BATCH_PER_SPREAD * oracle.spread).all()
 
 
 @pytest.mark.parametrize("name", _backend_names()[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -210,6 +211,27 @@ def test_encode_pairs_repairs_surrogates(folders: dict[str, Path]) -> None:
     assert own_pair(own, "q", "\ud83d\ude00") == own_pair(own, "q", "😀")
 
 
+def test_encode_pairs_that_cuts_documents_warns_once(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(folders["bert"])
+    caplog.set_level(logging.WARNING, logger="zen_fast")
+    own = settings.pair_tokenizer(longest_supported=LONGEST, max_length=20)
+    own.encode_pairs(["zen " * 30, "zen"], ["fits", "zen " * 16])  # a query is cut, no document
+    assert not caplog.records
+    documents = ["zen " * 17, "short", "zen " * 90] * 20
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: own.encode_pairs(["zen"] * 60, documents), range(16)))
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("40 of 60 documents were cut off to fit into max_length=20 tokens")
+    assert 'long_documents="chunk"' in message
+    settings.pair_tokenizer(longest_supported=LONGEST, max_length=20).encode_pairs(
+        ["zen"], ["zen " * 17]
+    )
+    assert len(caplog.records) == 2
+
+
 def test_encode_pairs_many_at_once_equals_one_by_one(folders: dict[str, Path]) -> None:
     own = load(folders["bert"]).pair_tokenizer(longest_supported=LONGEST, max_length=24)
     texts = random_texts(3)
@@ -228,7 +250,7 @@ def test_encode_pairs_in_small_groups_equals_one_group(
     own = load(folders["roberta"]).pair_tokenizer(longest_supported=LONGEST)
     texts = random_texts(4)
     expected = [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])]
-    monkeypatch.setattr("zen_fast.tokenization.pair_tokenizer.GROUP_CHARACTERS", 50)
+    monkeypatch.setattr("zen_fast.tokenization.text_tokenizer.GROUP_CHARACTERS", 50)
     assert [pair.token_ids.tolist() for pair in own.encode_pairs(texts, texts[::-1])] == expected
 
 
@@ -254,8 +276,8 @@ def test_broken_tokenizer_json_raises(tmp_path: Path) -> None:
 
 
 def test_unknown_tokenizer_class_raises(tmp_path: Path) -> None:
-    rewrite_settings(save_bert(tmp_path), tokenizer_class="T5Tokenizer")
-    with pytest.raises(UnsupportedModelError, match=r"T5Tokenizer.*BertTokenizer"):
+    rewrite_settings(save_bert(tmp_path), tokenizer_class="BarthezTokenizer")
+    with pytest.raises(UnsupportedModelError, match=r"BarthezTokenizer.*BertTokenizer"):
         load(tmp_path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import transformers
 from tiny_tokenizers import ODD_TEXTS, SENTENCES, random_text
+from window_spans import assert_spans_show_the_words
 
 from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
@@ -54,10 +55,17 @@ def test_encode_pairs_equals_stock_with_a_precompiled_normalizer(
 
     stock = transformers.AutoTokenizer.from_pretrained(str(saved))
     settings = json.loads((saved / "tokenizer_config.json").read_text())
-    own = load_stock_tokenizer(saved, config, settings).pair_tokenizer(longest_supported=64)
+    loaded_here = load_stock_tokenizer(saved, config, settings)
+    own = loaded_here.pair_tokenizer(longest_supported=64)
     rng = random.Random(0)
     texts = [*ODD_TEXTS, *SENTENCES, *(random_text(rng, 12) for _ in range(20))]
     for query in texts:
         document = rng.choice(texts)
         expected = stock([query], [document], truncation=True, max_length=64)["input_ids"][0]
         assert own.encode_pairs([query], [document])[0].token_ids.tolist() == expected
+    assert_spans_show_the_words(
+        lambda max_length: loaded_here.pair_tokenizer(
+            longest_supported=64, max_length=max_length, long_documents="chunk"
+        ),
+        loaded_here.tokenizer,
+    )

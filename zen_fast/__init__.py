@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         ZenError,
     )
+    from zen_fast.prompts import PromptTemplate
     from zen_fast.reranker import ZenReranker
     from zen_fast.retrieval import Candidate, TwoStagePipeline, ZenRetriever
 
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "ZenRetriever": "zen_fast.retrieval",
     "Candidate": "zen_fast.retrieval",
     "TwoStagePipeline": "zen_fast.retrieval",
+    "PromptTemplate": "zen_fast.prompts",
     "RankedDocument": "zen_fast.documents",
     "ZenError": "zen_fast.errors",
     "InvalidArgumentError": "zen_fast.errors",
@@ -51,6 +53,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelNotFoundError",
     "OutOfDeviceMemoryError",
+    "PromptTemplate",
     "RankedDocument",
     "TwoStagePipeline",
     "UnsupportedDeviceError",

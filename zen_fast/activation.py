@@ -44,6 +44,12 @@ def sigmoid(logits: Scores) -> Scores:
     return scores
 
 
+def log_sigmoid(logits: Scores) -> Scores:
+    """Logarithm of the logistic function, computed in fp64; no logit overflows."""
+    scores: Scores = (-np.logaddexp(0.0, -logits.astype(np.float64))).astype(np.float32)
+    return scores
+
+
 def softmax(logits: Scores) -> Scores:
     """Softmax over each row, computed in fp64."""
     if not logits.size:
@@ -55,12 +61,14 @@ def softmax(logits: Scores) -> Scores:
 
 IDENTITY = ScoreActivation("Identity", lambda logits: logits, keeps_order=True)
 SIGMOID = ScoreActivation("Sigmoid", sigmoid, keeps_order=True)
+LOG_SIGMOID = ScoreActivation("LogSigmoid", log_sigmoid, keeps_order=True)
 SOFTMAX = ScoreActivation("Softmax", softmax, keeps_order=True)
 TANH = ScoreActivation("Tanh", np.tanh, keeps_order=True)
 RELU = ScoreActivation("ReLU", lambda logits: np.maximum(logits, 0), keeps_order=True)
 
 ACTIVATIONS: Mapping[str, ScoreActivation] = {
-    activation.name.lower(): activation for activation in (IDENTITY, SIGMOID, SOFTMAX, TANH, RELU)
+    activation.name.lower(): activation
+    for activation in (IDENTITY, SIGMOID, LOG_SIGMOID, SOFTMAX, TANH, RELU)
 }
 
 

@@ -1,21 +1,56 @@
-"""Checks of the numbers that users pass in."""
+"""Checks of numbers that users pass in: what they mean, or a typed error that names the remedy."""
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 
 
-def positive(name: str, value: object) -> int:
-    """`value`, checked to be a whole number of at least 1.
-
-    Raises:
-        InvalidTypeError: it is no whole number; the message calls it `name`.
-        InvalidArgumentError: it is less than 1.
-    """
+def positive_count(name: str, value: object) -> int:
+    """`value` as a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a whole number")
     if value < 1:
         raise InvalidArgumentError(f"{name}={value}: it must be at least 1")
     return int(value)
+
+
+def megabytes(name: str, value: object) -> int:
+    """`value` megabytes, in bytes."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a number of megabytes")
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise InvalidArgumentError(f"{name}={number}: it must be finite and at least 0")
+    return int(number * 1e6)
+
+
+def share_to_find(value: object) -> float | None:
+    """`early_stop` as a share between 0 and 1, or None."""
+    if value is None:
+        return None
+    share = _real("early_stop", value)
+    if not 0 < share < 1:
+        raise InvalidArgumentError(
+            f"early_stop={share:g}: it is the share of the exact top k to find, between 0 and 1; "
+            "leave it out to score every candidate"
+        )
+    return share
+
+
+def deadline_seconds(value: object) -> float | None:
+    """`deadline_ms` in seconds, or None."""
+    if value is None:
+        return None
+    milliseconds = _real("deadline_ms", value)
+    if not 0 < milliseconds < math.inf:
+        raise InvalidArgumentError(f"deadline_ms={milliseconds:g}: it must be finite and above 0")
+    return milliseconds / 1000
+
+
+def _real(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a number")
+    return float(value)

@@ -21,6 +21,8 @@ class TokenizedPair:
     """(length,) int32"""
     token_type_ids: Int32Array
     """(length,) int32"""
+    num_head_tokens: int = 0
+    """Tokens before the document's first, the query among them; 0 where that is not known."""
 
     def __len__(self) -> int:
         return len(self.token_ids)

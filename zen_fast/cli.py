@@ -28,6 +28,7 @@ JOBS: Mapping[str, Job] = {
     "bench": Job("zen_fast.bench.__main__", "measure latency, throughput, memory and quality"),
     "eval": Job("zen_fast.eval.__main__", "measure ranking quality on judged collections"),
     "quantize": Job("zen_fast.quantize", "write a model as an int8 checkpoint"),
+    "calibrate": Job("zen_fast.early_stop.__main__", "fit early stopping to a model"),
     "train": Job("zen_fast.train.__main__", "train a small reranker from judged collections"),
 }
 
@@ -39,6 +40,7 @@ examples:
   zen-fast search --index my-index/ --rerank zen-mini "what causes climate change"
   zen-fast quantize zen-mini zen-mini-int8/
   zen-fast eval --precision fp32,int8 data/cranfield
+  zen-fast calibrate my-model/ --data data/cacm data/medquad:train
   zen-fast bench --help
   zen-fast train --help
 

@@ -27,6 +27,9 @@ class RankedDocument:
     score: float
     document: Document
     """The very object that was passed in."""
+    window: tuple[int, int] | None = None
+    """Characters [start, end) of its text that the score is of, where long documents are read in
+    windows."""
 
 
 def query_text(query: object, name: str = "query") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.arguments import positive
+from zen_fast.arguments import positive_count
 from zen_fast.checkpoint.embedding import Similarity, load_embedding_checkpoint
 from zen_fast.documents import query_list
 from zen_fast.encoder import Encoder
@@ -101,7 +101,7 @@ class ZenEmbedder:
         body, spec = loaded.body, loaded.body.spec
         stock = load_stock_tokenizer(body.folder, body.config, body.tokenizer_config)
         if max_length is not None:
-            max_length = positive("max_length", max_length)
+            max_length = positive_count("max_length", max_length)
         elif loaded.max_length is not None:
             max_length = min(loaded.max_length, spec.max_length)
         tokenizer = stock.pair_tokenizer(
@@ -220,7 +220,7 @@ def _checked_dimensions(asked: int | None, saved: int | None, width: int) -> int
     chosen = saved if asked is None else asked
     if chosen is None:
         return width
-    if positive("dimensions", chosen) > width:
+    if positive_count("dimensions", chosen) > width:
         raise InvalidArgumentError(
             f"dimensions={chosen}: this model's embeddings have {width} columns; pass at most "
             "that, or None for the model's own"

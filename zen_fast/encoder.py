@@ -25,14 +25,23 @@ class Encoder:
 
     def logits(self, ops: Ops[Value]) -> Value:
         """The whole forward pass: packed token ids → (num_sequences, num_labels) logits."""
-        x = embedded = self._embed(ops)
-        for index in range(self.spec.num_layers):
-            x = self._layer(ops, x, index)
-            if index == 0 and self.spec.convolution is not None:
-                x = self._convolve(ops, embedded, x, self.spec.convolution)
-        return self._head(ops, x)
+        return self.finish(ops, self.embed(ops), first_layer=0)
 
-    def _embed(self, ops: Ops[Value]) -> Value:
+    def finish(self, ops: Ops[Value], x: Value, first_layer: int) -> Value:
+        """The pass from the token states before `first_layer` to the logits."""
+        return self._head(ops, self.advance(ops, x, range(first_layer, self.spec.num_layers)))
+
+    def advance(self, ops: Ops[Value], x: Value, layers: range) -> Value:
+        """Token states after `layers`, from those before them: (T, hidden) → (T, hidden)."""
+        for index in layers:
+            before = x
+            x = self._layer(ops, before, index)
+            if index == 0 and self.spec.convolution is not None:
+                x = self._convolve(ops, before, x, self.spec.convolution)
+        return x
+
+    def embed(self, ops: Ops[Value]) -> Value:
+        """Token states before the first layer, (T, hidden)."""
         indices: tuple[EmbeddingIndex, ...] = ("token", "position", "token_type")
         x = ops.embed(
             [

@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.backends import Backend
+from zen_fast.backends import Backend, PausingBackend
 from zen_fast.batching import PackedBatch, TokenizedPair, pack, schedule
+from zen_fast.encoded import EncodedPairs, PairScores, windowed
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
+from zen_fast.pausing import PausedPairs
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization import PairTokenizer, PromptTokenizer
 
 logger = logging.getLogger(__name__)
 
-WINDOW_PAIRS = 4096
+PAIRS_AHEAD = 4096
 """Pairs tokenized ahead of the forward pass: enough to sort by length, little to hold."""
 
 
@@ -28,7 +30,7 @@ class Engine:
 
     Args:
         backend: the encoder, ready to run.
-        tokenizer: makes pairs of ids for it.
+        tokenizer: makes pairs, or prompts, of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
 
@@ -37,9 +39,13 @@ class Engine:
     """
 
     def __init__(
-        self, backend: Backend, tokenizer: PairTokenizer, spec: EncoderSpec, token_budget: int
+        self,
+        backend: Backend,
+        tokenizer: PairTokenizer | PromptTokenizer,
+        spec: EncoderSpec,
+        token_budget: int,
     ) -> None:
-        max_type = tokenizer.layout.max_token_type
+        max_type = tokenizer.max_token_type
         if spec.num_token_types and max_type >= spec.num_token_types:
             raise UnsupportedModelError(
                 f"the tokenizer gives token type {max_type}, but the model knows only "
@@ -54,42 +60,91 @@ class Engine:
         self._tokenize_seconds = 0.0
 
     def logits(
-        self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """Logits of each pair (queries[i], documents[i]), (num_pairs, num_labels) fp32.
 
         Raises:
+            InvalidArgumentError: the model takes no `instruction`, or needs one.
             OutOfDeviceMemoryError: a batch of half the token budget does not fit, either.
             UnsupportedModelError: a text has a token that is beyond the encoder's table.
         """
-        logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
-        with ProgressBar(len(queries), show_progress) as progress:
-            for start in range(0, len(queries), WINDOW_PAIRS):
-                window = slice(start, start + WINDOW_PAIRS)
-                self._score_window(queries[window], documents[window], logits[window], progress)
-        return logits
+        return self.scores(queries, documents, show_progress, instruction).logits
 
-    def _score_window(
+    def scores(
         self,
         queries: Sequence[str],
         documents: Sequence[str],
-        logits: NDArray[np.float32],
-        progress: ProgressBar,
-    ) -> None:
+        show_progress: bool | None = None,
+        instruction: str | None = None,
+    ) -> PairScores:
+        """`logits`, and the window that each of them is of where long documents are windowed."""
+        scores = PairScores.empty(len(queries), self.spec.head.num_labels, self.has_windows)
+        with ProgressBar(len(queries), show_progress) as progress:
+            for start in range(0, len(queries), PAIRS_AHEAD):
+                part = slice(start, start + PAIRS_AHEAD)
+                encoded = self.encode(queries[part], documents[part], instruction)
+                if encoded.first_window is None:
+                    scores.put(part, encoded.scores(self.run(encoded.sequences, progress.advance)))
+                else:
+                    scores.put(part, encoded.scores(self.run(encoded.sequences)))
+                    progress.advance(encoded.num_pairs)
+        return scores
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether a long document is read in several windows."""
+        return isinstance(self.tokenizer, PairTokenizer) and self.tokenizer.windows is not None
+
+    def encode(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> EncodedPairs:
+        """Each pair (queries[i], documents[i]) as the model reads it."""
         start = time.perf_counter()
-        pairs = self.tokenizer.encode_pairs(queries, documents)
+        tokenizer = self.tokenizer
+        if isinstance(tokenizer, PairTokenizer) and tokenizer.windows is not None:
+            encoded = windowed(tokenizer.encode_windows(queries, documents, instruction))
+        else:
+            encoded = EncodedPairs(tokenizer.encode_pairs(queries, documents, instruction))
         with self._lock:
             self._tokenize_seconds += time.perf_counter() - start
+        return encoded
+
+    def run(
+        self,
+        pairs: Sequence[TokenizedPair],
+        advance: Callable[[int], object] = lambda num_pairs: None,
+    ) -> NDArray[np.float32]:
+        """Logits of each sequence; `advance` hears how many each batch had."""
+        logits = np.empty((len(pairs), self.spec.head.num_labels), dtype=np.float32)
         waiting = list(range(len(pairs)))
         while waiting:
-            waiting = self._score(pairs, waiting, logits, progress)
+            waiting = self._score(pairs, waiting, logits, advance)
+        return logits
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether `pause` works: the backend stops where it is told, and there is a layer to."""
+        return isinstance(self.backend, PausingBackend) and self.spec.num_layers > 1
+
+    def pause(self, pairs: Sequence[TokenizedPair], num_layers: int) -> PausedPairs:
+        """Take `pairs` through the first `num_layers` layers, which are not all."""
+        assert isinstance(self.backend, PausingBackend)
+        batches = schedule([len(pair) for pair in pairs], self.token_budget)
+        return PausedPairs(
+            self.backend, pairs, batches, self._pack, num_layers, self.spec.head.pooling
+        )
 
     def _score(
         self,
         pairs: Sequence[TokenizedPair],
         waiting: Sequence[int],
         logits: NDArray[np.float32],
-        progress: ProgressBar,
+        advance: Callable[[int], object],
     ) -> list[int]:
         """Score the pairs of these indices; those left over where memory ran out."""
         budget = self.token_budget
@@ -102,7 +157,7 @@ class Engine:
                 self._halve_budget(budget, error)
                 break
             left.difference_update(chosen)
-            progress.advance(len(chosen))
+            advance(len(chosen))
         return sorted(left)
 
     def _pack(self, pairs: Sequence[TokenizedPair], chosen: Sequence[int]) -> PackedBatch:

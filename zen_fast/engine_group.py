@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.backends import Backend
+from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
@@ -39,25 +41,47 @@ class EngineGroup:
         return self._engines[0].spec
 
     @property
+    def can_pause(self) -> bool:
+        """As `Engine.can_pause`."""
+        return self._engines[0].can_pause
+
+    @property
     def tokenizer(self) -> PairTokenizer:
         return self._engines[0].tokenizer
 
     def logits(
-        self, queries: Sequence[str], documents: Sequence[str], show_progress: bool | None = None
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
     ) -> NDArray[np.float32]:
         """Logits of each pair, as `Engine.logits`; equal queries next to each other are one."""
-        logits = np.empty((len(queries), self.spec.head.num_labels), dtype=np.float32)
+        return self.scores(queries, documents, show_progress, instruction).logits
+
+    def scores(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        show_progress: bool | None = None,
+        instruction: str | None = None,
+    ) -> PairScores:
+        """As `Engine.scores`; equal queries next to each other are one."""
+        has_windows = self._engines[0].has_windows
+        scores = PairScores.empty(len(queries), self.spec.head.num_labels, has_windows)
         parts = self._claim(_runs(queries))
         with ProgressBar(len(queries), show_progress) as progress:
 
             def score(engine_index: int) -> None:
                 chosen = parts[engine_index]
                 try:
-                    logits[chosen] = self._engines[engine_index].logits(
+                    part = self._engines[engine_index].scores(
                         [queries[index] for index in chosen],
                         [documents[index] for index in chosen],
                         show_progress=False,
+                        instruction=instruction,
                     )
+                    scores.put(chosen, part)
                 finally:
                     self._release(engine_index, len(chosen))
                 with self._lock:
@@ -70,7 +94,16 @@ class EngineGroup:
                 with ThreadPoolExecutor(len(busy)) as pool:
                     for each in [pool.submit(score, index) for index in busy]:
                         each.result()
-        return logits
+        return scores
+
+    @contextmanager
+    def one(self, num_pairs: int) -> Iterator[Engine]:
+        """The engine that has the least to do, with `num_pairs` counted as its work meanwhile."""
+        (engine_index,) = (i for i, part in enumerate(self._claim([range(num_pairs)])) if part)
+        try:
+            yield self._engines[engine_index]
+        finally:
+            self._release(engine_index, num_pairs)
 
     def seconds_by_op(self) -> dict[str, float]:
         """As `Engine.seconds_by_op`, summed over the engines."""

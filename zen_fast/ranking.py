@@ -1,15 +1,60 @@
-"""Best first: the order of scored documents."""
+"""Best first: the order of scored documents, and what a ranking says of the work behind it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.activation import ScoreActivation, Scores
+from zen_fast.documents import RankedDocument
 
 logger = logging.getLogger(__name__)
+
+Stop = Literal["complete", "settled", "deadline"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was done for one ranking."""
+
+    num_candidates: int
+    num_scored: int
+    """Candidates with the model's score, remembered and repeated ones included."""
+    num_cached: int
+    """Of these, taken from the score cache."""
+    num_given_up: int = 0
+    """Candidates dropped after `given_up_after` layers."""
+    given_up_after: int | None = None
+    stopped: Stop = "complete"
+    """Complete: every candidate was scored or given up; settled: the rest would not change the
+    top k, as far as was asked; deadline: time was up."""
+    why: str = ""
+    """The same in a sentence, where there is more to say."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a candidate has no score."""
+        return self.num_scored < self.num_candidates
+
+
+class Ranking(list[RankedDocument]):
+    """Ranked documents, best first: a list that also knows the work behind it.
+
+    Candidates without a score follow those that have one, in the order in which they came, with a
+    score of NaN.
+    """
+
+    def __init__(self, documents: Iterable[RankedDocument], work: Work) -> None:
+        super().__init__(documents)
+        self.work = work
+
+    def __reduce__(self) -> tuple[type[Ranking], tuple[list[RankedDocument], Work]]:
+        return Ranking, (list(self), self.work)
 
 
 def ranking(logits: Scores, scores: Scores, activation: ScoreActivation) -> NDArray[np.intp]:

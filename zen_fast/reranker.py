@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from zen_fast.activation import ScoreActivation, Scores, activation_from, default_activation
-from zen_fast.checkpoint import load_checkpoint
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_fast.activation import ScoreActivation, Scores
+from zen_fast.arguments import deadline_seconds, positive_count, share_to_find
+from zen_fast.assembling import Choices, Parts, assemble
 from zen_fast.documents import (
     Document,
     RankedDocument,
@@ -16,20 +20,26 @@ from zen_fast.documents import (
     query_list,
     query_text,
 )
-from zen_fast.encoder import Encoder
+from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
-from zen_fast.errors import InvalidArgumentError, InvalidTypeError
-from zen_fast.placement import MakeBackend, make_backend, split_devices
-from zen_fast.quantization import at_precision
-from zen_fast.ranking import ranking
+from zen_fast.errors import InvalidArgumentError
+from zen_fast.pace import Pace
+from zen_fast.prompts.template import PromptTemplate
+from zen_fast.ranking import Ranking, Work, ranking
+from zen_fast.score_cache import ScoreCacheStatistics, ScoreStore
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
-from zen_fast.sentence_transformers_settings import read_settings
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer, TokenCacheStatistics, Truncation
-from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
+from zen_fast.tokenization import (
+    DEFAULT_WINDOW_OVERLAP,
+    LongDocuments,
+    TokenCacheStatistics,
+    Truncation,
+)
+from zen_fast.waves import Deadline, EveryCandidate, Plan, Waves, WaveScores
 
 DEFAULT_TOKEN_CACHE_MB = 32.0
+DEFAULT_SCORE_CACHE_MB = 64.0
 
 
 class ZenReranker(SentenceTransformersInterface):
@@ -38,19 +48,15 @@ class ZenReranker(SentenceTransformersInterface):
     Make one with `from_pretrained`. `predict` and `rank` are those of sentence-transformers.
     """
 
-    def __init__(
-        self,
-        model: str,
-        engine: Engine | EngineGroup,
-        activation: ScoreActivation,
-        prompts: Mapping[str, str] | None = None,
-        default_prompt: str = "",
-    ) -> None:
+    def __init__(self, model: str, parts: Parts) -> None:
         self._model = model
-        self._engine = engine
-        self._activation = activation
-        self._prompts = dict(prompts or {})
-        self._default_prompt = default_prompt
+        self._scorer = parts.scorer
+        self._engine = parts.scorer.engine
+        self._activation = parts.activation
+        self._prompts = dict(parts.settings.prompts)
+        self._default_prompt = parts.settings.default_prompt
+        self._early_stop = parts.early_stop
+        self._pace = Pace()
 
     @classmethod
     def from_pretrained(
@@ -62,9 +68,17 @@ class ZenReranker(SentenceTransformersInterface):
         backend: str = "auto",
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
+        template: str | PromptTemplate | None = None,
         num_threads: int | None = None,
         activation: object = None,
         token_cache_mb: float = DEFAULT_TOKEN_CACHE_MB,
+        score_cache: str | ScoreStore | None = None,
+        score_cache_mb: float = DEFAULT_SCORE_CACHE_MB,
+        score_cache_ttl_s: float | None = None,
+        long_documents: LongDocuments = "truncate",
+        window_overlap: float = DEFAULT_WINDOW_OVERLAP,
+        max_windows: int | None = None,
+        calibration: str | Path | None = None,
         revision: str | None = None,
         token: str | None = None,
     ) -> ZenReranker:
@@ -83,11 +97,27 @@ class ZenReranker(SentenceTransformersInterface):
             max_length: longest (query, document) pair in tokens, special tokens included; None for
                 what tokenizer and model allow.
             truncation: which text of a longer pair is cut: "longest_first", or "only_second" to
-                never cut the query.
+                never cut the query. Of a prompt only the document is, and under "longest_first" a
+                query beyond the share that its template grants.
+            template: the prompt that a language model reads: a name in
+                `zen_fast.prompts.TEMPLATES`, a text with {query} and {document}, or a
+                PromptTemplate; None for what the checkpoint says.
             num_threads: threads of the cpu backend; None for every usable core.
             activation: from logits to scores, see `activation_from`; None for what
                 sentence-transformers would choose.
             token_cache_mb: memory for texts that were tokenized before, in MB; 0 remembers none.
+            score_cache: where scores are remembered: "memory", "disk:FOLDER" for the processes of
+                one machine, "redis://HOST:PORT/DATABASE" for several machines, or a store of your
+                own; None remembers none.
+            score_cache_mb: bound on that memory or folder.
+            score_cache_ttl_s: seconds after which a score is forgotten; None for never.
+            long_documents: "truncate" to `max_length`, or "chunk": read in overlapping windows, of
+                which the best gives the score.
+            window_overlap: share of a window that the next one repeats at least.
+            max_windows: windows read of a long document, those that share most of the query's
+                words; None for all.
+            calibration: what `zen-fast calibrate` wrote, for `early_stop`; None for the one beside
+                the checkpoint.
             revision: branch, tag or commit on the hub.
             token: access token of the hub, for private models.
 
@@ -98,41 +128,37 @@ class ZenReranker(SentenceTransformersInterface):
             UnsupportedDeviceError: device or precision cannot be had here.
             InvalidArgumentError, InvalidTypeError: an argument is not accepted.
         """
-        cache_bytes = _cache_bytes(token_cache_mb)
-        if max_length is not None:
-            max_length = _positive("max_length", max_length)
-        if num_threads is not None:
-            num_threads = _positive("num_threads", num_threads)
-        chosen = None if activation is None else activation_from(activation)
-        makers = [
-            make_backend(backend, each, precision, num_threads) for each in split_devices(device)
-        ]
-        checkpoint = load_checkpoint(model, revision=revision, token=token)
-        spec = checkpoint.spec
-        stock = load_stock_tokenizer(
-            checkpoint.folder, checkpoint.config, checkpoint.tokenizer_config
-        )
-        settings = read_settings(checkpoint.folder)
-        if max_length is None:
-            max_length = settings.pair_length(spec.max_length)
-        tokenizer = stock.pair_tokenizer(
-            longest_supported=spec.max_length,
+        choices = Choices(
+            device=device,
+            precision=precision,
+            backend=backend,
             max_length=max_length,
             truncation=truncation,
-            cache_bytes=cache_bytes,
+            template=template,
+            long_documents=long_documents,
+            window_overlap=window_overlap,
+            max_windows=max_windows,
+            num_threads=num_threads,
+            activation=activation,
+            token_cache_mb=token_cache_mb,
+            score_cache=score_cache,
+            score_cache_mb=score_cache_mb,
+            score_cache_ttl_s=score_cache_ttl_s,
+            calibration=calibration,
+            revision=revision,
+            token=token,
         )
-        encoder = Encoder(spec, at_precision(checkpoint.weights, precision))
-        engine = _engine(makers, encoder, tokenizer)
-        if chosen is None:
-            chosen = default_activation(
-                str(model), settings.activation_path, checkpoint.config, spec.head.num_labels
-            )
-        return cls(str(model), engine, chosen, settings.prompts, settings.default_prompt)
+        return cls(str(model), assemble(model, choices))
 
     @property
     def model(self) -> str:
         """What was passed to `from_pretrained`."""
         return self._model
+
+    @property
+    def engine(self) -> Engine | EngineGroup:
+        """What runs the model: texts to logits, without cache or activation."""
+        return self._engine
 
     @property
     def spec(self) -> EncoderSpec:
@@ -163,6 +189,11 @@ class ZenReranker(SentenceTransformersInterface):
         """Where the time went since loading: op → seconds, as if all threads had shared each op."""
         return self._engine.seconds_by_op()
 
+    def score_cache_statistics(self) -> ScoreCacheStatistics | None:
+        """Hits, misses and size of the score cache; None where there is none."""
+        cache = self._scorer.cache
+        return None if cache is None else cache.statistics()
+
     def token_cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
         return self._engine.tokenizer.cache_statistics()
@@ -180,6 +211,7 @@ class ZenReranker(SentenceTransformersInterface):
         query: str,
         documents: Iterable[Document],
         *,
+        instruction: str | None = None,
         show_progress: bool | None = None,
     ) -> Scores:
         """Score of each document for `query`, in input order.
@@ -187,41 +219,90 @@ class ZenReranker(SentenceTransformersInterface):
         Args:
             query: a text.
             documents: texts, or mappings whose `text` is scored.
+            instruction: what relevance means, for a model whose prompt has a place for it; None for
+                the model's own.
             show_progress: None shows a bar on a terminal when the work takes long.
 
         Returns:
             (num_documents,) fp32, or (num_documents, num_labels) for models with several labels.
 
         Raises:
+            InvalidArgumentError: the model takes no instruction, or needs one.
             InvalidTypeError: the query is no text, or one of the documents is none.
             OutOfDeviceMemoryError: a GPU has no room for half the batch that it should have.
         """
         query = query_text(query)
         texts = document_texts(as_list(documents, "documents", "documents"))
-        query = self._default_prompt + query
-        logits = self._engine.logits([query] * len(texts), texts, show_progress)
-        scores = self._activation(logits)
+        pair_scores = self._scores(
+            [query] * len(texts),
+            texts,
+            self._default_prompt,
+            instruction=instruction,
+            show_progress=show_progress,
+        )
+        scores = self._activation(pair_scores.logits)
         return scores[:, 0] if self.num_labels == 1 else scores
 
     def rerank(
-        self, query: str, candidates: Iterable[Document], k: int | None = 10
-    ) -> list[RankedDocument]:
+        self,
+        query: str,
+        candidates: Iterable[Document],
+        k: int | None = 10,
+        *,
+        instruction: str | None = None,
+        early_stop: float | None = None,
+        deadline_ms: float | None = None,
+    ) -> Ranking:
         """The `k` best of `candidates` for `query`, best first; all of them for None.
 
         The order is that of the logits, which tell apart what a saturated sigmoid does not; ties
         keep their input order, and a score that is NaN comes last.
 
+        Args:
+            candidates: in first-stage order, the most promising first, where `early_stop` or
+                `deadline_ms` is given.
+            instruction: see `score`.
+            early_stop: stop scoring where this share of the exact top k, on average over queries,
+                is expected to be found; between 0 and 1. It needs a model that is calibrated
+                (`zen-fast calibrate`; zen-mini is), and scores everything where it cannot know.
+            deadline_ms: milliseconds after which to return with what is scored.
+
+        Returns:
+            A list whose `work` says what was scored and why no more. Candidates without a score
+            follow the scored ones in first-stage order, with a score of NaN.
+
         Raises:
-            InvalidArgumentError: `k` is not positive, or the model has several labels.
+            InvalidArgumentError: `k` or `deadline_ms` is not positive, `early_stop` is no share,
+                the model has several labels, or it takes no instruction, or needs one.
+            CheckpointError: `early_stop` is asked for, and the calibration is of another model.
             InvalidTypeError: the query is no text, or one of the candidates is none.
         """
+        started = time.perf_counter()
         query = query_text(query)
         documents = as_list(candidates, "candidates", "documents")
         texts = document_texts(documents, "candidates")
         self._check_ranking(k)
-        query = self._default_prompt + query
-        logits = self._engine.logits([query] * len(texts), texts)
-        return self._ranked(documents, logits, k)
+        share, seconds = share_to_find(early_stop), deadline_seconds(deadline_ms)
+        if not texts or (share is None and seconds is None):
+            scores = self._scores(
+                [query] * len(texts), texts, self._default_prompt, instruction=instruction
+            )
+            return self._ranked(documents, scores, k)
+        (query,), instruction = self._prompted([query], self._default_prompt, instruction)
+        plan, why = self._plan(len(texts), k, share)
+        deadline = None if seconds is None else Deadline(seconds, started, self._pace)
+        with self._scorer.one_engine(len(texts)) as engine:
+            waves = Waves(self._scorer, engine, query, instruction, texts, plan, deadline).run()
+        return self._partly_ranked(documents, waves, plan.probe_layers, why, k)
+
+    def _plan(self, num_candidates: int, k: int | None, share: float | None) -> tuple[Plan, str]:
+        """How to go through the candidates, and why not with fewer of them."""
+        why = ""
+        if share is not None:
+            search, why = self._early_stop.plan(num_candidates, k, share)
+            if search is not None:
+                return search, why
+        return EveryCandidate(num_candidates), why
 
     def batch_rerank(
         self,
@@ -229,19 +310,22 @@ class ZenReranker(SentenceTransformersInterface):
         candidate_lists: Sequence[Iterable[Document]],
         batch_size: int = 32,
         k: int | None = 10,
-    ) -> list[list[RankedDocument]]:
+        *,
+        instruction: str | None = None,
+    ) -> list[Ranking]:
         """`rerank` for many queries, each with its own candidates.
 
         Args:
             batch_size: queries whose candidates are scheduled together; bounds memory, and does not
                 change any score.
+            instruction: for all of the queries; see `score`.
 
         Raises:
             InvalidArgumentError: the lists differ in length, `k` or `batch_size` is not positive,
-                or the model has several labels.
+                the model has several labels, or it takes no instruction, or needs one.
             InvalidTypeError: a query is no text, or one of the candidates is none.
         """
-        queries = [self._default_prompt + query for query in query_list(queries)]
+        queries = query_list(queries)
         lists = [
             as_list(candidates, f"candidate_lists[{index}]", "documents")
             for index, candidates in enumerate(
@@ -253,36 +337,64 @@ class ZenReranker(SentenceTransformersInterface):
                 f"there are {len(queries)} queries but {len(lists)} candidate_lists; pass one list "
                 "for each query"
             )
-        batch_size = _positive("batch_size", batch_size)
+        batch_size = positive_count("batch_size", batch_size)
         self._check_ranking(k)
         texts = [
             document_texts(documents, f"candidate_lists[{index}]")
             for index, documents in enumerate(lists)
         ]
-        rankings: list[list[RankedDocument]] = []
+        rankings: list[Ranking] = []
         for start in range(0, len(queries), batch_size):
             group = range(start, min(start + batch_size, len(queries)))
-            logits = self._engine.logits(
+            scores = self._scores(
                 [queries[index] for index in group for _ in texts[index]],
                 [text for index in group for text in texts[index]],
+                self._default_prompt,
+                instruction=instruction,
             )
             first = 0
             for index in group:
                 last = first + len(lists[index])
-                rankings.append(self._ranked(lists[index], logits[first:last], k))
+                rankings.append(self._ranked(lists[index], scores.part(first, last), k))
                 first = last
         return rankings
 
     def _ranked(
-        self, documents: Sequence[Document], logits: Scores, k: int | None
-    ) -> list[RankedDocument]:
-        scores = self._activation(logits)[:, 0]
-        order = ranking(logits[:, 0], scores, self._activation)[:k].tolist()
-        return [RankedDocument(i, float(scores[i]), documents[i]) for i in order]
+        self, documents: Sequence[Document], pair_scores: PairScores, k: int | None
+    ) -> Ranking:
+        activated = self._activation(pair_scores.logits)[:, 0]
+        order = ranking(pair_scores.logits[:, 0], activated, self._activation)[:k]
+        work = Work(len(documents), len(documents), pair_scores.num_cached)
+        return Ranking(_lines(documents, pair_scores, activated, order), work)
+
+    def _partly_ranked(
+        self,
+        documents: Sequence[Document],
+        waves: WaveScores,
+        probe_layers: int,
+        why: str,
+        k: int | None,
+    ) -> Ranking:
+        scored, unscored = np.flatnonzero(waves.is_scored), np.flatnonzero(~waves.is_scored)
+        logits = waves.scores.logits
+        activated = np.full(len(documents), np.nan, dtype=np.float32)
+        activated[scored] = self._activation(logits[scored])[:, 0]
+        best = scored[ranking(logits[scored, 0], activated[scored], self._activation)]
+        order = np.concatenate((best, unscored))[:k]
+        work = Work(
+            len(documents),
+            len(scored),
+            waves.num_cached,
+            waves.num_given_up,
+            probe_layers if waves.num_given_up else None,
+            waves.stopped,
+            why,
+        )
+        return Ranking(_lines(documents, waves.scores, activated, order), work)
 
     def _check_ranking(self, k: int | None) -> None:
         if k is not None:
-            _positive("k", k)
+            positive_count("k", k)
         if self.num_labels != 1:
             raise InvalidArgumentError(
                 f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
@@ -290,31 +402,22 @@ class ZenReranker(SentenceTransformersInterface):
             )
 
 
-def _engine(
-    makers: Sequence[MakeBackend], encoder: Encoder, tokenizer: PairTokenizer
-) -> Engine | EngineGroup:
-    """An engine for each device; several act as one."""
-    engines = []
-    for make in makers:
-        running, token_budget = make(encoder)
-        engines.append(Engine(running, tokenizer, encoder.spec, token_budget))
-    return engines[0] if len(engines) == 1 else EngineGroup(engines)
-
-
-def _positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a whole number")
-    if value < 1:
-        raise InvalidArgumentError(f"{name}={value}: it must be at least 1")
-    return int(value)
-
-
-def _cache_bytes(token_cache_mb: object) -> int:
-    if isinstance(token_cache_mb, bool) or not isinstance(token_cache_mb, Real):
-        raise InvalidTypeError(
-            f"token_cache_mb is a {type(token_cache_mb).__name__}; pass a number of megabytes"
+def _lines(
+    documents: Sequence[Document],
+    pair_scores: PairScores,
+    activated: Scores,
+    order: NDArray[np.intp],
+) -> list[RankedDocument]:
+    """The documents of `order`, each with its score and its best window."""
+    spans = pair_scores.spans
+    return [
+        RankedDocument(
+            i,
+            float(activated[i]),
+            documents[i],
+            None
+            if spans is None or np.isnan(activated[i])
+            else (int(spans[i, 0]), int(spans[i, 1])),
         )
-    megabytes = float(token_cache_mb)
-    if not 0 <= megabytes < float("inf"):
-        raise InvalidArgumentError(f"token_cache_mb={megabytes}: it must be finite and at least 0")
-    return int(megabytes * 1e6)
+        for i in order.tolist()
+    ]

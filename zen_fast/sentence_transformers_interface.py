@@ -20,8 +20,10 @@ from zen_fast.errors import (
 from zen_fast.ranking import ranking
 
 if TYPE_CHECKING:
+    from zen_fast.encoded import PairScores
     from zen_fast.engine import Engine
     from zen_fast.engine_group import EngineGroup
+    from zen_fast.scoring import Scorer
 
 _LIST_TYPES = (list, tuple, np.ndarray)
 
@@ -35,6 +37,7 @@ class SentenceTransformersInterface:
     """
 
     _engine: Engine | EngineGroup
+    _scorer: Scorer
     _activation: ScoreActivation
     _prompts: Mapping[str, str]
     _default_prompt: str
@@ -63,7 +66,8 @@ class SentenceTransformersInterface:
         Args:
             inputs: list of pairs, or one pair; a document may be a mapping with `text`.
             prompt_name: name of one of the checkpoint's prompts.
-            prompt: text put before every query, whatever `prompt_name` says.
+            prompt: text put before every query, whatever `prompt_name` says; for a model that takes
+                an instruction, the instruction.
             activation_fn: see `activation_from`; None for the model's own.
             apply_softmax: softmax over each row, for models with several labels.
             convert_to_numpy: False gives a list of torch tensors, one for each pair.
@@ -87,8 +91,7 @@ class SentenceTransformersInterface:
         torch = _torch() if convert_to_tensor or not convert_to_numpy else None
         prompt = self._resolved_prompt(prompt, prompt_name)
         queries, documents, is_single = _split_pairs(inputs)
-        queries = [prompt + query for query in queries]
-        _, scores = self._activated(queries, documents, activation_fn, show_progress_bar)
+        _, scores = self._activated(queries, documents, activation_fn, show_progress_bar, prompt)
         if apply_softmax and scores.ndim > 1:
             scores = softmax(scores)
         if torch is None:
@@ -143,11 +146,15 @@ class SentenceTransformersInterface:
                 f"rank needs a model with one label; this one has "
                 f"{self._engine.spec.head.num_labels}: use predict, and choose a label"
             )
-        query = self._resolved_prompt(prompt, prompt_name) + query_text(query)
+        query = query_text(query)
         items = as_list(documents, "documents", "documents")
         texts = [document_text(item, f"documents[{index}]") for index, item in enumerate(items)]
         logits, scores = self._activated(
-            [query] * len(texts), texts, activation_fn, show_progress_bar
+            [query] * len(texts),
+            texts,
+            activation_fn,
+            show_progress_bar,
+            self._resolved_prompt(prompt, prompt_name),
         )
         activation = self._activation if activation_fn is None else activation_from(activation_fn)
         ranked = []
@@ -171,18 +178,43 @@ class SentenceTransformersInterface:
             )
         return self._prompts[prompt_name]
 
+    def _scores(
+        self,
+        queries: list[str],
+        documents: list[str],
+        prompt: str,
+        *,
+        instruction: str | None = None,
+        show_progress: bool | None = None,
+    ) -> PairScores:
+        """Scores of pairs; the prompt goes where the model expects it."""
+        queries, instruction = self._prompted(queries, prompt, instruction)
+        return self._scorer.scores(queries, documents, show_progress, instruction)
+
+    def _prompted(
+        self, queries: list[str], prompt: str, instruction: str | None
+    ) -> tuple[list[str], str | None]:
+        """Queries and instruction: the prompt before the query's text, or in place of the latter.
+
+        It is for an instruction that is not given, where the model takes one.
+        """
+        if not self._engine.tokenizer.takes_instruction:
+            return [prompt + query for query in queries], instruction
+        return queries, prompt if instruction is None and prompt else instruction
+
     def _activated(
         self,
         queries: list[str],
         documents: list[str],
         activation_fn: object,
         show_progress: bool | None,
+        prompt: str,
     ) -> tuple[Scores, Scores]:
         """Logits (n, num_labels) and scores, (n,) where there is one label."""
         activation = self._activation
         if activation_fn is not None:
             activation = activation_from(activation_fn, "activation_fn")
-        logits = self._engine.logits(queries, documents, show_progress)
+        logits = self._scores(queries, documents, prompt, show_progress=show_progress).logits
         scores = activation(logits)
         return logits, scores[:, 0] if scores.shape[1:] == (1,) else scores
 

@@ -22,6 +22,12 @@ class SentenceTransformersSettings:
     default_prompt: str = ""
     """The one put before every query, unless a call names another."""
     max_length: int | None = None
+    answer_ids: tuple[int, int | None] | None = None
+    """Of a language model: the token whose logit is the score, and the one that is subtracted."""
+    chat_template_arguments: Mapping[str, Any] | None = None
+    """What the chat template is given beside the messages; None where a pair is no chat."""
+    has_structured_messages: bool = False
+    """A message's content is a list of parts, not a text."""
 
     def pair_length(self, longest_supported: int) -> int | None:
         """Longest pair in tokens for a model of that many positions; None where nothing is said."""
@@ -43,17 +49,23 @@ def read_settings(folder: Path) -> SentenceTransformersSettings:
         return SentenceTransformersSettings()
     modules = read_json_list(folder / "modules.json")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    if kinds != ["Transformer"]:
+    if kinds not in (["Transformer"], ["Transformer", "LogitScore"]):
         raise UnsupportedModelError(
-            f"{folder} is a CrossEncoder of the modules {', '.join(kinds)}; only a single "
-            "Transformer with a classification head is supported"
+            f"{folder} is a CrossEncoder of the modules {', '.join(kinds)}; only a Transformer "
+            "with a classification head, or one with a LogitScore, is supported"
         )
     transformer = read_json(folder / modules[0].get("path", "") / "sentence_bert_config.json", {})
-    for name in ("do_lower_case", "processing_kwargs"):
-        if transformer.get(name):
+    messages = (transformer.get("modality_config") or {}).get("message")
+    processing = dict(transformer.get("processing_kwargs") or {})
+    arguments = processing.pop("chat_template", {}) if messages is not None else None
+    for name, value in (
+        ("do_lower_case", transformer.get("do_lower_case")),
+        ("processing_kwargs", processing),
+    ):
+        if value:
             raise UnsupportedModelError(
-                f"sentence_bert_config.json of {folder} has {name}={transformer[name]!r}, which is "
-                "not supported"
+                f"sentence_bert_config.json of {folder} has {name}={value!r}, which is not "
+                "supported"
             )
     prompts = model.get("prompts") or {}
     return SentenceTransformersSettings(
@@ -61,7 +73,22 @@ def read_settings(folder: Path) -> SentenceTransformersSettings:
         prompts=prompts,
         default_prompt=_default_prompt(folder, prompts, model.get("default_prompt_name")),
         max_length=transformer.get("max_seq_length"),
+        answer_ids=_answer_ids(folder / modules[1].get("path", "")) if modules[1:] else None,
+        chat_template_arguments=arguments,
+        has_structured_messages=(messages or {}).get("format") == "structured",
     )
+
+
+def _answer_ids(module: Path) -> tuple[int, int | None]:
+    """Token ids that a LogitScore module reads."""
+    saved = read_json(module / "config.json")
+    positive, negative = saved.get("true_token_id"), saved.get("false_token_id")
+    if not isinstance(positive, int) or not isinstance(negative, int | None):
+        raise CheckpointError(
+            f"{module / 'config.json'} must have a token id as true_token_id, and one or null as "
+            "false_token_id"
+        )
+    return positive, negative
 
 
 def _default_prompt(folder: Path, prompts: Mapping[str, str], name: Any) -> str:

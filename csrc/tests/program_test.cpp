@@ -46,11 +46,13 @@ void record(Program& program, const std::vector<float>& table, const std::vector
   const int pooled = program.add_slot(Axis::kSequences, 0, kWidth);
   const View all{context, 0, kWidth};
   program.add(make_embed(kernels, {{IdKind::kToken, table.data(), false}}, {x, 0, kWidth}));
+  program.add_pause({x, 0, kWidth});
   program.add(make_linear(kernels, {x, 0, kWidth}, {qkv, 0, 3 * kWidth}, weights.data(), nullptr,
                           Activation::kGelu, {0, 0, 0}));
   program.add(make_attention(kernels, {qkv, 0, kWidth}, {qkv, kWidth, kWidth},
                              {qkv, 2 * kWidth, kWidth}, all, 3, 0.35f, -1, {}));
   program.add(make_layer_norm(kernels, all, all, table.data(), nullptr, 1e-6f));
+  program.add_pause(all);
   program.add(make_first_pool(all, {pooled, 0, kWidth}));
   program.add(make_output({pooled, 0, kWidth}));
 }
@@ -94,6 +96,41 @@ void test_replay(const Kernels& kernels) {
         "a sequence alone gives the bits that it gives in a batch");
 }
 
+std::vector<float> run_stretch(Program& program, const Tokens& tokens, const Stretch& stretch) {
+  std::vector<float> out = poisoned(tokens.ids.size() * kWidth);
+  if (stretch.to_pause == Stretch::kWhole) out.resize((tokens.cu_seqlens.size() - 1) * kWidth);
+  program.run(tokens.batch(), out.data(), kWidth, stretch);
+  return out;
+}
+
+void test_pauses(const Kernels& kernels) {
+  const std::vector<float> table = random_floats(kVocabulary * kWidth, 1);
+  const std::vector<float> weights = random_floats(3 * kWidth * kWidth, 2);
+  for (const int num_threads : {1, 2, 3}) {
+    Program program(kernels, num_threads, kMaxLength);
+    record(program, table, weights);
+    for (const std::vector<int>& lengths : {std::vector<int>{12}, std::vector<int>(60, 33)}) {
+      const Tokens tokens(lengths);
+      const std::vector<float> embedded = run_stretch(program, tokens, {Stretch::kWhole, 0});
+      const std::vector<float> states = run_stretch(program, tokens, {0, 1, embedded.data()});
+      check(run_stretch(program, tokens, {Stretch::kWhole, 1}) == states,
+            "two stretches give the bits of one");
+      check(
+          run_stretch(program, tokens, {1, Stretch::kWhole, states.data()}) == run(program, tokens),
+          "a run that paused gives the bits of one that did not");
+      check(run_stretch(program, tokens, {1, 1, states.data()}) == states,
+            "an empty stretch returns the states that it was given");
+    }
+  }
+  const Tokens all({33, 12, 5}), kept({33, 5});
+  Program program(kernels, 2, kMaxLength);
+  record(program, table, weights);
+  std::vector<float> states = run_stretch(program, all, {Stretch::kWhole, 0});
+  states.erase(states.begin() + 33 * kWidth, states.begin() + 45 * kWidth);
+  check(run_stretch(program, kept, {0, Stretch::kWhole, states.data()}) == run(program, kept),
+        "sequences that are kept at a pause get the bits that they would get alone");
+}
+
 void test_concurrent_callers(const Kernels& kernels) {
   const std::vector<float> table = random_floats(kVocabulary * kWidth, 1);
   const std::vector<float> weights = random_floats(3 * kWidth * kWidth, 2);
@@ -119,6 +156,7 @@ void test_concurrent_callers(const Kernels& kernels) {
 int main() {
   for (const zen::Kernels* kernels : zen::available_kernels()) {
     zen::test::test_replay(*kernels);
+    zen::test::test_pauses(*kernels);
     zen::test::test_concurrent_callers(*kernels);
   }
   return zen::test::report("program_test");

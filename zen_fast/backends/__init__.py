@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ class Backend(Protocol):
     """One encoder made ready to run."""
 
     name: str
+    arithmetic: str
+    """Kernels and precision: whatever rounds otherwise has another name."""
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
@@ -22,4 +24,26 @@ class Backend(Protocol):
         """Seconds that each op of the graph has taken so far, as if all threads had shared it.
 
         Empty where the backend does not measure.
+        """
+
+
+@runtime_checkable
+class PausingBackend(Backend, Protocol):
+    """A backend whose forward pass can stop after a layer and go on with fewer sequences."""
+
+    def advance(
+        self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
+    ) -> NDArray[np.float32]:
+        """Token states (num_tokens, hidden_size) fp32 after `layers`, which are not the last.
+
+        Args:
+            states: those before `layers`, None where they begin with the first.
+        """
+
+    def finish(
+        self, batch: PackedBatch, states: NDArray[np.float32], first_layer: int
+    ) -> NDArray[np.float32]:
+        """Logits, as `forward`, from the token states before `first_layer`, which is not 0.
+
+        A sequence gets the bits that `forward` would give it.
         """

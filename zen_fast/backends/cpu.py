@@ -65,19 +65,60 @@ class CpuBackend:
                 "or None for every usable core"
             )
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
+        self.arithmetic = f"cpu {self.isa}"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)
         recorder = Recorder()
-        recorder.finish(encoder.logits(recorder))
+        _record(encoder, recorder)
         lower(recorder.instructions, self._program)
-        self._op_names = [instruction.describe() for instruction in recorder.instructions]
+        self._op_names = [
+            instruction.describe()
+            for instruction in recorder.instructions
+            if instruction.name != "pause"
+        ]
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
+        return self._run(batch, 0, None, None)
+
+    def advance(
+        self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
+    ) -> NDArray[np.float32]:
+        """Token states after `layers`; see `PausingBackend`."""
+        return self._run(batch, layers.start, layers.stop, states)
+
+    def finish(
+        self, batch: PackedBatch, states: NDArray[np.float32], first_layer: int
+    ) -> NDArray[np.float32]:
+        """Logits from the token states before `first_layer`; see `PausingBackend`."""
+        return self._run(batch, first_layer, None, states)
+
+    def _run(
+        self,
+        batch: PackedBatch,
+        first_layer: int,
+        last_layer: int | None,
+        states: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
         return self._program.run(
-            batch.token_ids, batch.token_type_ids, batch.position_ids, batch.cu_seqlens
+            batch.token_ids,
+            batch.token_type_ids,
+            batch.position_ids,
+            batch.cu_seqlens,
+            from_pause=first_layer - 1 if first_layer else None,
+            to_pause=None if last_layer is None else last_layer - 1,
+            states=states,
         )
 
     def seconds_by_op(self) -> list[tuple[str, float]]:
         """Seconds that each recorded op has taken so far, as if all threads had shared it."""
         seconds = (each / self.num_threads for each in self._program.op_seconds())
         return list(zip(self._op_names, seconds, strict=True))
+
+
+def _record(encoder: Encoder, recorder: Recorder) -> None:
+    """The whole graph, with a pause after every layer but the last, whose rows are the head's."""
+    states = encoder.embed(recorder)
+    for index in range(encoder.spec.num_layers - 1):
+        states = encoder.advance(recorder, states, range(index, index + 1))
+        recorder.pause(states)
+    recorder.finish(encoder.finish(recorder, states, encoder.spec.num_layers - 1))

@@ -165,6 +165,10 @@ class Recorder:
         output = self._new(x.axis, x.width * count)
         return self._record("neighbours", {"x": x}, output, count=count)
 
+    def pause(self, states: Matrix) -> None:
+        """Mark a place where a run may stop and another continue, `states` being all it needs."""
+        self.instructions.append(Instruction("pause", {"x": states}, None))
+
     def finish(self, logits: Matrix) -> None:
         """Mark the matrix whose rows are the program's result."""
         self.instructions.append(Instruction("output", {"x": logits}, None))

@@ -26,6 +26,7 @@ class ReferenceBackend:
     """Runs an encoder op by op."""
 
     name = "reference"
+    arithmetic = f"reference torch {torch.__version__}"
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -34,6 +35,26 @@ class ReferenceBackend:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""
         with torch.inference_mode():
             logits: NDArray[np.float32] = self._encoder.logits(ReferenceOps(batch)).numpy()
+        return logits
+
+    def advance(
+        self, batch: PackedBatch, states: NDArray[np.float32] | None, layers: range
+    ) -> NDArray[np.float32]:
+        """Token states after `layers`; see `PausingBackend`."""
+        with torch.inference_mode():
+            ops = ReferenceOps(batch)
+            x = self._encoder.embed(ops) if states is None else _tensor(states)
+            advanced: NDArray[np.float32] = self._encoder.advance(ops, x, layers).numpy()
+        return advanced
+
+    def finish(
+        self, batch: PackedBatch, states: NDArray[np.float32], first_layer: int
+    ) -> NDArray[np.float32]:
+        """Logits from the token states before `first_layer`; see `PausingBackend`."""
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._encoder.finish(
+                ReferenceOps(batch), _tensor(states), first_layer
+            ).numpy()
         return logits
 
     def seconds_by_op(self) -> list[tuple[str, float]]:

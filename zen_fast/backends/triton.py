@@ -39,6 +39,7 @@ class TritonBackend:
         """`choices` None reads what was measured on this GPU."""
         self._encoder = encoder
         self._device = torch.device(device)
+        self.arithmetic = f"triton {precision} {self._device.type}"
         if choices is None:
             on_gpu = self._device.type == "cuda"
             choices = (

@@ -21,7 +21,11 @@ _COPIED = (
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
+    "*_LogitScore/config.json",
+    "chat_template.jinja",
+    "prompt_template.json",
 )
+"""Patterns of the files that say how texts become what the model reads."""
 
 
 def save_quantized(checkpoint: Checkpoint, source: str, out: Path) -> int:
@@ -46,9 +50,10 @@ def save_quantized(checkpoint: Checkpoint, source: str, out: Path) -> int:
         raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
     out.mkdir(parents=True, exist_ok=True)
     weights = quantize_weights(checkpoint.weights)
-    for name in _COPIED:
-        if (checkpoint.folder / name).is_file():
-            shutil.copyfile(checkpoint.folder / name, out / name)
+    for path in (path for pattern in _COPIED for path in checkpoint.folder.glob(pattern)):
+        copy = out / path.relative_to(checkpoint.folder)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
     save_file(dict(weights), out / WEIGHTS_FILE, metadata={"format": "np"})
     (out / WEIGHTS_FILE).chmod(0o644)
     config = {**checkpoint.config, "quantization_config": quantization_config(source)}

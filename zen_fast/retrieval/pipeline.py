@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zen_fast.arguments import positive
+from zen_fast.arguments import positive_count
 from zen_fast.documents import RankedDocument
 from zen_fast.reranker import ZenReranker
 from zen_fast.retrieval.retriever import ZenRetriever
@@ -45,7 +45,7 @@ class TwoStagePipeline:
     ) -> None:
         self.retriever = retriever
         self.reranker = reranker
-        self.num_candidates = positive("num_candidates", num_candidates)
+        self.num_candidates = positive_count("num_candidates", num_candidates)
 
     def search(self, query: str, k: int = 10) -> TwoStageResult:
         """The best `k` documents for `query`; raises as `ZenRetriever.retrieve` and `rerank`."""
@@ -54,7 +54,7 @@ class TwoStagePipeline:
 
     def batch_search(self, queries: Sequence[str], k: int = 10) -> list[TwoStageResult]:
         """`search` for many queries; each result's times are its share of the whole batch's."""
-        k = positive("k", k)
+        k = positive_count("k", k)
         started = time.perf_counter()
         found = self.retriever.batch_retrieve(queries, max(k, self.num_candidates))
         retrieved = time.perf_counter()

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zen_fast.arguments import positive
+from zen_fast.arguments import positive_count
 from zen_fast.documents import Document, query_list, query_text
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.errors import InvalidArgumentError
@@ -197,7 +197,7 @@ class ZenRetriever:
         self, queries: Sequence[str], k: int = 100, *, mode: Mode | None = None
     ) -> list[list[Candidate]]:
         """`retrieve` for many queries, one list for each."""
-        queries, k = query_list(queries), positive("k", k)
+        queries, k = query_list(queries), positive_count("k", k)
         mode = self.mode if mode is None else mode
         if mode not in self._settings.modes:
             raise InvalidArgumentError(

@@ -61,7 +61,7 @@ class PairLayout:
         token_type_ids[:start] = head.token_type_ids
         token_type_ids[start:stop] = self.document_type
         token_type_ids[stop:] = self.suffix.token_type_ids
-        return TokenizedPair(token_ids, token_type_ids)
+        return TokenizedPair(token_ids, token_type_ids, num_head_tokens=start)
 
     def without_types(self) -> PairLayout:
         """The same layout for a model that is not told token types: all of them are 0."""

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import threading
+from collections.abc import Sequence
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from zen_fast.batching import Int32Array, TokenizedPair
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.tokenization.pair_layout import PairLayout, Run, learn_layout
-from zen_fast.tokenization.token_cache import TokenCache, TokenCacheStatistics, TokenizedText
+from zen_fast.tokenization.text_tokenizer import TextTokenizer
+from zen_fast.tokenization.token_cache import TokenCacheStatistics, TokenizedText
 from zen_fast.tokenization.truncation import (
-    TRUNCATIONS,
     Truncation,
     TruncationSide,
+    check_truncation,
     truncated_lengths,
 )
+from zen_fast.tokenization.windows import (
+    DEFAULT_WINDOW_OVERLAP,
+    LONG_DOCUMENTS,
+    LongDocuments,
+    Window,
+    WindowSettings,
+    query_beside_windows,
+    shown_characters,
+)
 
-GROUP_CHARACTERS = 1 << 20
-"""Characters encoded at once: an encoding holds some 100 bytes per token until its ids are read."""
+logger = logging.getLogger(__name__)
 
 
 class PairTokenizer:
     """Tokenizes, truncates and assembles pairs exactly as the stock tokenizer would.
 
-    The tokenizer is never changed after construction, so that any number of threads may encode at
-    once. A text that UTF-8 cannot carry is repaired first: surrogate pairs are joined, and lone
-    surrogates become U+FFFD (the stock tokenizer rejects them).
+    Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`. The first
+    call that cuts documents off logs a warning.
 
     Args:
         tokenizer: becomes this object's own; its padding and truncation are switched off.
         max_length: longest pair in tokens, special tokens included; None for no limit.
         truncation: which text gives way where a pair is longer.
         truncation_side: which end of a text is cut off.
+        long_documents: "chunk" keeps texts whole, for `encode_windows`.
+        window_overlap: share of a window that the next one repeats at least.
+        max_windows: most windows of one document, those that share most distinct tokens with the
+            query; None for all of them.
         uses_token_types: False where the model is not told token types (all of them are 0).
         cache_bytes: bound on the memory that remembers tokenized texts; 0 remembers none.
         layout: where the special tokens are; None learns it from the tokenizer's pairs. With
             `learn_text_layout` a document beside an empty query is a text by itself.
 
     Raises:
-        InvalidArgumentError: `max_length` leaves no room beside the special tokens.
+        InvalidArgumentError: `max_length` leaves no room beside the special tokens, or another
+            argument has a value that is not accepted.
+        InvalidTypeError: `window_overlap` or `max_windows` is no number.
         UnsupportedModelError: the tokenizer's pairs are not prefix + query + middle + document +
             suffix.
     """
@@ -52,13 +67,20 @@ class PairTokenizer:
         max_length: int | None,
         truncation: Truncation = "longest_first",
         truncation_side: TruncationSide = "right",
+        long_documents: LongDocuments = "truncate",
+        window_overlap: float = DEFAULT_WINDOW_OVERLAP,
+        max_windows: int | None = None,
         uses_token_types: bool = True,
         cache_bytes: int = 0,
         layout: PairLayout | None = None,
     ) -> None:
-        if truncation not in TRUNCATIONS:
-            accepted = ", ".join(map(repr, TRUNCATIONS))
-            raise InvalidArgumentError(f"truncation={truncation!r}: accepted are {accepted}")
+        check_truncation(truncation)
+        if long_documents not in LONG_DOCUMENTS:
+            accepted = ", ".join(map(repr, LONG_DOCUMENTS))
+            raise InvalidArgumentError(
+                f"long_documents={long_documents!r}: accepted are {accepted}"
+            )
+        windows = WindowSettings(window_overlap, max_windows)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         if layout is None:
@@ -67,15 +89,23 @@ class PairTokenizer:
         if max_length is not None and max_length <= self._layout.num_special_tokens:
             raise InvalidArgumentError(
                 f"max_length={max_length} leaves no room for text: this model puts "
-                f"{self._layout.num_special_tokens} special tokens around it, so max_length "
+                f"{self._layout.num_special_tokens} special tokens around a pair, so max_length "
                 f"must be at least {self._layout.num_special_tokens + 1}"
             )
-        self._tokenizer = tokenizer
         self._max_length = max_length
         self._room = None if max_length is None else max_length - self._layout.num_special_tokens
         self._truncation: Truncation = truncation
         self._truncation_side: TruncationSide = truncation_side
-        self._cache = TokenCache(cache_bytes)
+        self._windows = windows if long_documents == "chunk" else None
+        self._texts = TextTokenizer(
+            tokenizer,
+            max_kept=self._room,
+            truncation_side=truncation_side,
+            cache_bytes=cache_bytes,
+            keeps_places=self._windows is not None,
+        )
+        # Taken by the first warning and never given back.
+        self._right_to_warn = threading.Lock()
 
     @property
     def max_length(self) -> int | None:
@@ -83,23 +113,48 @@ class PairTokenizer:
         return self._max_length
 
     @property
+    def windows(self) -> WindowSettings | None:
+        """How a long document is cut into windows; None where it is truncated."""
+        return self._windows
+
+    @property
+    def truncation(self) -> Truncation:
+        """Which text of a longer pair is cut."""
+        return self._truncation
+
+    @property
     def layout(self) -> PairLayout:
         """The special tokens around a pair."""
         return self._layout
 
+    @property
+    def max_token_type(self) -> int:
+        """Largest token type id that any token of a pair can have."""
+        return self._layout.max_token_type
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Pairs have no place for an instruction."""
+        return False
+
     def cache_statistics(self) -> TokenCacheStatistics:
         """Hits, misses and size of the token cache."""
-        return self._cache.statistics()
+        return self._texts.cache_statistics()
 
-    def encode_pairs(self, queries: Sequence[str], documents: Sequence[str]) -> list[TokenizedPair]:
+    def encode_pairs(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> list[TokenizedPair]:
         """Pair up `queries` and `documents` of equal length: one tokenized pair each, in order.
 
         Raises:
-            InvalidArgumentError: truncation is "only_second" and a query leaves no room.
+            InvalidArgumentError: there is an `instruction`, or truncation is "only_second" and a
+                query leaves no room.
         """
-        texts = self._tokenized((*queries, *documents))
+        _refuse(instruction)
+        texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         pairs: list[TokenizedPair] = []
+        num_cut = 0
         for query, document in zip(queries, documents, strict=True):
             query_text, document_text = texts[query], texts[document]
             num_query, num_document = query_text.num_tokens, document_text.num_tokens
@@ -107,36 +162,73 @@ class PairTokenizer:
                 num_query, num_document = truncated_lengths(
                     num_query, num_document, self._room, self._truncation
                 )
-            head = heads.get((query, num_query))
-            if head is None:
-                head = self._layout.head(self._cut(query_text.token_ids, num_query))
-                heads[query, num_query] = head
+            num_cut += num_document < document_text.num_tokens
+            head = self._head(heads, query, query_text, num_query)
             pairs.append(self._layout.pair(head, self._cut(document_text.token_ids, num_document)))
+        if num_cut and self._windows is None and self._right_to_warn.acquire(blocking=False):
+            _warn_of_cut(num_cut, len(documents), self._max_length)
         return pairs
 
-    def _tokenized(self, texts: Iterable[str]) -> dict[str, TokenizedText]:
-        distinct = dict.fromkeys(texts)
-        known = self._cache.get(distinct)
-        missing = [text for text in distinct if text not in known]
-        if missing:
-            fresh = dict(zip(missing, self._encode(missing), strict=True))
-            self._cache.put(fresh.items())
-            known.update(fresh)
-        return known
+    def encode_windows(
+        self, queries: Sequence[str], documents: Sequence[str], instruction: str | None = None
+    ) -> list[list[Window]]:
+        """Pair up `queries` and `documents` of equal length: the windows of each pair, in order.
 
-    def _encode(self, texts: list[str]) -> list[TokenizedText]:
-        return [
-            self._kept(encoding.ids)
-            for group in _groups(texts)
-            for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False)
-        ]
+        A document that fits beside its query is one window, with the ids of `encode_pairs`. Of
+        another one the windows cover every token, unless `max_windows` leaves some out; they are
+        cut between tokens, so that one may begin within a word. The query is not cut, except where
+        it leaves windows less than a quarter of the room.
 
-    def _kept(self, token_ids: list[int]) -> TokenizedText:
-        num_kept = len(token_ids) if self._room is None else min(len(token_ids), self._room)
-        kept = token_ids[:num_kept]
-        if self._truncation_side == "left":
-            kept = token_ids[len(token_ids) - num_kept :]
-        return TokenizedText(np.array(kept, dtype=np.int32), len(token_ids))
+        Raises:
+            InvalidArgumentError: there is an `instruction`, truncation is "only_second" and a query
+                leaves that little room, or the tokenizer was not made with long_documents="chunk".
+        """
+        _refuse(instruction)
+        if self._windows is None:
+            raise InvalidArgumentError(
+                "encode_windows needs a tokenizer that keeps documents whole: make it with "
+                'long_documents="chunk"'
+            )
+        texts = self._texts.encode((*queries, *documents))
+        heads: dict[tuple[str, int], Run] = {}
+        windows: list[list[Window]] = []
+        for query, document in zip(queries, documents, strict=True):
+            query_text, document_text = texts[query], texts[document]
+            num_query, longest = query_text.num_tokens, document_text.num_tokens
+            if self._room is not None:
+                num_query = query_beside_windows(num_query, longest, self._room, self._truncation)
+                longest = self._room - num_query
+            head = self._head(heads, query, query_text, num_query)
+            slices = self._windows.choose(
+                self._windows.cut(document_text.num_tokens, longest),
+                document_text.token_ids,
+                self._cut(query_text.token_ids, num_query),
+            )
+            windows.append([self._window(head, document, document_text, each) for each in slices])
+        return windows
+
+    def _window(
+        self, head: Run, document: str, document_text: TokenizedText, window: slice
+    ) -> Window:
+        assert document_text.token_starts is not None
+        return Window(
+            self._layout.pair(head, document_text.token_ids[window]),
+            shown_characters(document, document_text.token_starts, window),
+        )
+
+    def _head(
+        self,
+        known: dict[tuple[str, int], Run],
+        query: str,
+        query_text: TokenizedText,
+        num_kept: int,
+    ) -> Run:
+        """Everything before the document, made once for all documents of a query."""
+        head = known.get((query, num_kept))
+        if head is None:
+            head = self._layout.head(self._cut(query_text.token_ids, num_kept))
+            known[query, num_kept] = head
+        return head
 
     def _cut(self, token_ids: Int32Array, num_kept: int) -> Int32Array:
         if self._truncation_side == "left":
@@ -144,27 +236,20 @@ class PairTokenizer:
         return token_ids[:num_kept]
 
 
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """`texts` in order, repaired, in groups of bounded length."""
-    group: list[str] = []
-    num_characters = 0
-    for text in texts:
-        if group and num_characters + len(text) > GROUP_CHARACTERS:
-            yield group
-            group, num_characters = [], 0
-        group.append(text if _is_utf8(text) else _repaired(text))
-        num_characters += len(text)
-    if group:
-        yield group
+def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> None:
+    logger.warning(
+        "%d of %d documents were cut off to fit into max_length=%s tokens beside their query; "
+        'long_documents="chunk" reads all of them, a larger max_length more of them (this is said '
+        "once)",
+        num_cut,
+        num_documents,
+        max_length,
+    )
 
 
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _repaired(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def _refuse(instruction: str | None) -> None:
+    if instruction is not None:
+        raise InvalidArgumentError(
+            f"instruction={instruction!r}: this model reads a bare query and document, and was "
+            "trained with no instruction; leave it out"
+        )

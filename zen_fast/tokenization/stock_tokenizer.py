@@ -16,8 +16,15 @@ from tokenizers import AddedToken, Tokenizer
 
 from zen_fast.checkpoint.json_file import read_json
 from zen_fast.errors import CheckpointError, InvalidArgumentError, UnsupportedModelError
+from zen_fast.prompts.template import PromptTemplate
+from zen_fast.tokenization.language_model_tokenizers import (
+    CLASS_OF_LANGUAGE_MODEL,
+    LANGUAGE_MODEL_CLASSES,
+    NAMED_WRONGLY,
+)
 from zen_fast.tokenization.pair_layout import PairLayout
 from zen_fast.tokenization.pair_tokenizer import PairTokenizer
+from zen_fast.tokenization.prompt_tokenizer import PromptTokenizer
 from zen_fast.tokenization.tokenizer_classes import (
     CLASS_OF_MODEL_TYPE,
     SPECIAL_TOKEN_NAMES,
@@ -26,11 +33,15 @@ from zen_fast.tokenization.tokenizer_classes import (
     TokenizerSettings,
 )
 from zen_fast.tokenization.truncation import Truncation, TruncationSide
+from zen_fast.tokenization.windows import DEFAULT_WINDOW_OVERLAP, LongDocuments
 
 Json = Mapping[str, Any]
 
 PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizer", "PythonBackend")
 """Classes that take tokenizer.json as it is; the last two are what old names stand for now."""
+
+_CLASSES = {**TOKENIZER_CLASSES, **LANGUAGE_MODEL_CLASSES}
+_CLASS_OF_MODEL_TYPE = {**CLASS_OF_MODEL_TYPE, **CLASS_OF_LANGUAGE_MODEL}
 
 MAX_SENSIBLE_LENGTH = 10**20
 """Beyond this, model_max_length means that the tokenizer knows no limit."""
@@ -45,6 +56,8 @@ class StockTokenizer:
     """Longest sequence, in tokens, that the settings allow; None where they say nothing."""
     truncation_side: TruncationSide
     uses_token_types: bool
+    special_tokens: Mapping[str, str]
+    """Name such as "bos_token" → the token."""
 
     def pair_tokenizer(
         self,
@@ -52,6 +65,9 @@ class StockTokenizer:
         longest_supported: int,
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
+        long_documents: LongDocuments = "truncate",
+        window_overlap: float = DEFAULT_WINDOW_OVERLAP,
+        max_windows: int | None = None,
         cache_bytes: int = 0,
         layout: PairLayout | None = None,
     ) -> PairTokenizer:
@@ -63,22 +79,67 @@ class StockTokenizer:
         Raises:
             InvalidArgumentError: `max_length` is longer than that, or too short for any text.
         """
+        self._check_max_length(max_length, longest_supported)
         if max_length is None:
             max_length = min(self.model_max_length or longest_supported, longest_supported)
-        elif max_length > longest_supported:
-            raise InvalidArgumentError(
-                f"max_length={max_length} is beyond this model: its positions end at "
-                f"{longest_supported} tokens; pass at most that, or None for the model's own limit"
-            )
         return PairTokenizer(
             self.tokenizer,
             max_length=max_length,
             truncation=truncation,
             truncation_side=self.truncation_side,
+            long_documents=long_documents,
+            window_overlap=window_overlap,
+            max_windows=max_windows,
             uses_token_types=self.uses_token_types,
             cache_bytes=cache_bytes,
             layout=layout,
         )
+
+    def prompt_tokenizer(
+        self,
+        template: PromptTemplate,
+        *,
+        longest_supported: int,
+        max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        cache_bytes: int = 0,
+    ) -> PromptTokenizer:
+        """The prompt tokenizer for a model whose positions end at `longest_supported` tokens.
+
+        Raises:
+            CheckpointError: the tokenizer lacks a token that the template needs.
+            InvalidArgumentError: `max_length` is longer than that, or too short for the template.
+        """
+        self._check_max_length(max_length, longest_supported)
+        bos_id, eos_id, pad_id = (
+            self._special_id(f"{name}_token") for name in ("bos", "eos", "pad")
+        )
+        if template.ends_with_eos and eos_id is None:
+            raise CheckpointError(
+                "the model's prompt ends with an eos token, and its tokenizer has none; name it as "
+                "eos_token in tokenizer_config.json"
+            )
+        return PromptTokenizer(
+            self.tokenizer,
+            template,
+            bos_id=bos_id if template.begins_with_bos and bos_id != pad_id else None,
+            eos_id=eos_id if template.ends_with_eos else None,
+            max_length=max_length,
+            longest_supported=min(self.model_max_length or longest_supported, longest_supported),
+            truncation=truncation,
+            cache_bytes=cache_bytes,
+        )
+
+    def _special_id(self, name: str) -> int | None:
+        token = self.special_tokens.get(name)
+        return None if token is None else self.tokenizer.token_to_id(token)
+
+    def _check_max_length(self, max_length: int | None, longest_supported: int) -> None:
+        if max_length is not None and max_length > longest_supported:
+            raise InvalidArgumentError(
+                f"max_length={max_length} is beyond this model: its positions end at "
+                f"{longest_supported} tokens; pass at most that, or None for the model's own limit"
+            )
 
 
 def load_stock_tokenizer(folder: Path, config: Json, tokenizer_config: Json) -> StockTokenizer:
@@ -102,7 +163,7 @@ def load_stock_tokenizer(folder: Path, config: Json, tokenizer_config: Json) -> 
             f"tokenizer_config.json has truncation_side={truncation_side!r}; accepted are 'right' "
             "and 'left'"
         )
-    tokenizer_class = _tokenizer_class(config, tokenizer_config)
+    tokenizer_class = _tokenizer_class(config, tokenizer_config, source)
     settings = _settings(folder, source, tokenizer_config, tokenizer_class)
     tokenizer = source
     if tokenizer_class is not None:
@@ -123,6 +184,7 @@ def load_stock_tokenizer(folder: Path, config: Json, tokenizer_config: Json) -> 
         model_max_length=int(length) if has_limit else None,
         truncation_side=truncation_side,
         uses_token_types=uses_token_types,
+        special_tokens=settings.special_tokens,
     )
 
 
@@ -139,21 +201,31 @@ def _read_tokenizer(path: Path) -> Tokenizer:
         raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
 
 
-def _tokenizer_class(config: Json, tokenizer_config: Json) -> TokenizerClass | None:
+def _tokenizer_class(
+    config: Json, tokenizer_config: Json, source: Tokenizer
+) -> TokenizerClass | None:
     """The class that transformers' AutoTokenizer would choose; None takes tokenizer.json as is."""
-    by_model_type = CLASS_OF_MODEL_TYPE.get(config.get("model_type", ""))
+    model_type = config.get("model_type", "")
+    by_model_type = _CLASS_OF_MODEL_TYPE.get(model_type)
     declared = tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class")
     if by_model_type in PLAIN_CLASSES or (declared is None and by_model_type is None):
         return None
+    if model_type in NAMED_WRONGLY:
+        declared = by_model_type
     name = (declared or by_model_type or "").removesuffix("Fast")
-    if name in PLAIN_CLASSES:
+    if name in PLAIN_CLASSES or (name == "LlamaTokenizer" and _is_byte_level(source)):
         return None
-    if name not in TOKENIZER_CLASSES:
-        accepted = ", ".join((*TOKENIZER_CLASSES, *PLAIN_CLASSES))
+    if name not in _CLASSES:
+        accepted = ", ".join((*_CLASSES, *PLAIN_CLASSES))
         raise UnsupportedModelError(
             f"tokenizer class {declared!r} is not supported; accepted are {accepted}"
         )
-    return TOKENIZER_CLASSES[name]
+    return _CLASSES[name]
+
+
+def _is_byte_level(tokenizer: Tokenizer) -> bool:
+    """Llama 3 and its kin name a class that would not read their vocabulary."""
+    return "ByteLevel" in f"{tokenizer.pre_tokenizer} {tokenizer.decoder}"
 
 
 def _settings(

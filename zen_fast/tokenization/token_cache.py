@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zen_fast.batching import Int32Array
+from zen_fast.fork_safety import renew_in_children
 
 ENTRY_OVERHEAD_BYTES = 400
 """Measured on CPython 3.11: dictionary slot with its links, entry object, numpy array header."""
@@ -24,6 +23,9 @@ class TokenizedText:
     """(num_kept,) int32"""
     num_tokens: int
     """Tokens of the whole text: truncation depends on it."""
+    token_starts: Int32Array | None = None
+    """(num_kept,) int32, first character of each token; only where windows are cut, which keeps
+    the whole text."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class TokenCache:
         self._lock = threading.Lock()
         self._used_bytes = 0
         self._hits = self._misses = self._evictions = 0
-        _living_caches.add(self)
+        renew_in_children(self)
 
     def get(self, texts: Iterable[str]) -> dict[str, TokenizedText]:
         """Those of `texts` that are known."""
@@ -103,17 +105,6 @@ class TokenCache:
         self._used_bytes = 0
 
 
-_living_caches: weakref.WeakSet[TokenCache] = weakref.WeakSet()
-
-
-def _start_caches_anew() -> None:
-    for cache in list(_living_caches):
-        cache._start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_caches_anew)
-
-
 def _size_bytes(text: str, entry: TokenizedText) -> int:
-    return sys.getsizeof(text) + entry.token_ids.nbytes + ENTRY_OVERHEAD_BYTES
+    starts_bytes = 0 if entry.token_starts is None else sys.getsizeof(entry.token_starts)
+    return sys.getsizeof(text) + entry.token_ids.nbytes + starts_bytes + ENTRY_OVERHEAD_BYTES

@@ -74,7 +74,7 @@ class TokenizerClass:
 
 
 def _rebuild_word_piece(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
-    model = _model(source, models.WordPiece, path)
+    model = require_model(source, models.WordPiece, path)
     model.unk_token = settings.special_tokens["unk_token"]
     model.max_input_chars_per_word = 100
     model.continuing_subword_prefix = "##"
@@ -89,14 +89,19 @@ def _rebuild_word_piece(source: Tokenizer, settings: TokenizerSettings, path: Pa
     return tokenizer
 
 
-def _rebuild_byte_level(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
-    model = _model(source, models.BPE, path)
+def plain_byte_level(source: Tokenizer, path: Path) -> Any:
+    """The byte-level BPE model of `source` with the settings that transformers always takes."""
+    model = require_model(source, models.BPE, path)
     model.dropout = None
     model.unk_token = None
     model.continuing_subword_prefix = ""
     model.end_of_word_suffix = ""
     model.fuse_unk = model.byte_fallback = model.ignore_merges = False
-    tokenizer = Tokenizer(model)
+    return model
+
+
+def _rebuild_byte_level(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
+    tokenizer = Tokenizer(plain_byte_level(source, path))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
         add_prefix_space=settings.flag("add_prefix_space", False)
     )
@@ -106,10 +111,11 @@ def _rebuild_byte_level(source: Tokenizer, settings: TokenizerSettings, path: Pa
 def _rebuild_xlm_roberta(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
     if source.token_to_id(settings.special_tokens["unk_token"]) != 3:
         raise UnsupportedModelError(f"{path}: XLM-RoBERTa's unknown token must have id 3")
-    return _rebuild_camembert(source, settings, path)
+    return rebuild_camembert(source, settings, path)
 
 
-def _rebuild_camembert(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
+def rebuild_camembert(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Tokenizer:
+    """SentencePiece's Unigram over words between spaces, each with a mark before it."""
     tokenizer = Tokenizer(_unigram(source, settings, path))
     charsmap = _precompiled(source.normalizer)
     if charsmap is not None:
@@ -146,7 +152,12 @@ def _rebuild_deberta_v2(source: Tokenizer, settings: TokenizerSettings, path: Pa
     return tokenizer
 
 
-def _model(source: Tokenizer, kind: type[Any], path: Path) -> Any:
+def require_model(source: Tokenizer, kind: type[Any], path: Path) -> Any:
+    """The model of `source`.
+
+    Raises:
+        UnsupportedModelError: it is not of this kind.
+    """
     if not isinstance(source.model, kind):
         raise UnsupportedModelError(
             f"{path} holds a {type(source.model).__name__} model where its tokenizer class needs "
@@ -157,7 +168,7 @@ def _model(source: Tokenizer, kind: type[Any], path: Path) -> Any:
 
 def _unigram(source: Tokenizer, settings: TokenizerSettings, path: Path) -> Any:
     """The Unigram model, provided that transformers would build it with the same unknown id."""
-    model = _model(source, models.Unigram, path)
+    model = require_model(source, models.Unigram, path)
     content = path.read_bytes()
     saved = re.search(rb'"unk_id"\s*:\s*(\d+)', content)
     expected = source.token_to_id(settings.special_tokens["unk_token"])
@@ -243,7 +254,7 @@ TOKENIZER_CLASSES: Mapping[str, TokenizerClass] = {
     "CamembertTokenizer": TokenizerClass(
         _ROBERTA_TOKENS,
         False,
-        _rebuild_camembert,
+        rebuild_camembert,
         _double_separator_pairs("bos_token", "eos_token"),
     ),
     "DebertaTokenizer": TokenizerClass(

@@ -11,7 +11,16 @@ Truncation = Literal["longest_first", "only_second"]
 TruncationSide = Literal["right", "left"]
 """Which end of a text is cut off."""
 
-TRUNCATIONS: tuple[str, ...] = get_args(Truncation)
+
+def check_truncation(truncation: str) -> None:
+    """Refuse anything but a `Truncation`.
+
+    Raises:
+        InvalidArgumentError: it is something else.
+    """
+    if truncation not in get_args(Truncation):
+        accepted = ", ".join(map(repr, get_args(Truncation)))
+        raise InvalidArgumentError(f"truncation={truncation!r}: accepted are {accepted}")
 
 
 def truncated_lengths(

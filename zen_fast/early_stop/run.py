@@ -1,0 +1,91 @@
+"""One calibration from the command line to the file."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from zen_fast.candidates import Request, bm25_requests
+from zen_fast.checkpoint.location import locate
+from zen_fast.collection import load_collection
+from zen_fast.early_stop.calibrating import calibrate, probe_layers
+from zen_fast.early_stop.calibration import Calibration
+from zen_fast.early_stop.choosing import candidates
+from zen_fast.early_stop.sample import ScoredList, score_list
+from zen_fast.early_stop.storing import FILE_NAME, checkpoint_fingerprint, save_calibration
+from zen_fast.engine import Engine
+from zen_fast.errors import InvalidArgumentError
+from zen_fast.reranker import ZenReranker
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score, fit, write, and print what it promises.
+
+    Raises:
+        ZenError: the model or a collection cannot be had, or there is too little to fit to.
+    """
+    folder = locate(options.model)
+    out: Path = options.out or folder / FILE_NAME
+    if not out.resolve().parent.is_dir():
+        raise InvalidArgumentError(f"cannot write {out}: there is no folder {out.parent}")
+    reranker = ZenReranker.from_pretrained(
+        options.model, precision=options.precision, num_threads=options.threads
+    )
+    engine = reranker.engine
+    assert isinstance(engine, Engine)  # on one CPU
+    requests = [each for target in options.data for each in _requests(target, options)]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        scoring = progress.add_task("scoring: queries", total=len(requests))
+        lists = []
+        for collection, request in requests:
+            lists.append(_score(engine, collection, request))
+            progress.advance(scoring)
+        fitting = progress.add_task(
+            "fitting: allowances", total=sum(1 for _ in candidates(bool(probe_layers(engine))))
+        )
+        calibration = calibrate(
+            lists,
+            engine.spec,
+            checkpoint_fingerprint(folder),
+            lambda count: progress.advance(fitting, count),
+        )
+    save_calibration(calibration, out)
+    _print(calibration, out)
+    return 0
+
+
+def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, Request]]:
+    name, _, split = target.partition(":")
+    collection = load_collection(Path(name), split or "test")
+    query_ids = sorted(collection.queries)
+    if options.queries < len(query_ids):
+        query_ids = random.Random(options.seed).sample(query_ids, options.queries)
+    for request in bm25_requests(collection, query_ids, options.depth):
+        if len(request.documents) > 1:
+            yield collection.name, request
+
+
+def _score(engine: Engine, collection: str, request: Request) -> ScoredList:
+    queries = [request.query] * len(request.documents)
+    pairs = engine.encode(queries, request.documents).sequences
+    return score_list(engine, collection, pairs, probe_layers(engine))
+
+
+def _print(calibration: Calibration, out: Path) -> None:
+    table = Table(title=f"wrote {out}")
+    for title in ("k", "early_stop", "wave", "stop at", "give up"):
+        table.add_column(title, justify="right")
+    for each in calibration.allowances:
+        table.add_row(
+            str(each.k), f"{each.share:g}", str(each.wave), f"{each.breadth:g}", f"{each.depth:g}"
+        )
+    Console().print(table)
+    if calibration.probe is not None:
+        Console().print(f"candidates are given up after layer {calibration.probe.num_layers}")
