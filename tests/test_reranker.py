@@ -28,6 +28,7 @@ from zen_fast import (
     UnsupportedModelError,
     ZenReranker,
 )
+from zen_fast.encoded import PairScores
 
 QUERY = SENTENCES[0]
 DOCUMENTS = [*SENTENCES, *ODD_TEXTS, *(f"{a} {b}" for a in SENTENCES for b in SENTENCES)]
@@ -70,7 +71,7 @@ def test_score_over_several_windows_equals_one_window(
     reranker: ZenReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = reranker.score(QUERY, DOCUMENTS)
-    monkeypatch.setattr("zen_fast.engine.WINDOW_PAIRS", 7)
+    monkeypatch.setattr("zen_fast.engine.PAIRS_AHEAD", 7)
     monkeypatch.setattr(reranker._engine, "token_budget", 50)
     assert_same_scores(reranker.score(QUERY, DOCUMENTS), expected)
 
@@ -146,7 +147,8 @@ def test_rerank_sorts_by_score_and_keeps_the_documents(reranker: ZenReranker) ->
 def test_rerank_sorts_on_logits_where_the_activation_saturates(folder: Path) -> None:
     reranker = ZenReranker.from_pretrained(folder, activation="sigmoid")
     engine_logits = np.array([[40.0], [60.0], [50.0], [-3.0]], dtype=np.float32)
-    reranker._engine.logits = lambda *_: engine_logits  # type: ignore[method-assign]
+    scores = PairScores(engine_logits, None)
+    reranker._engine.scores = lambda *_: scores  # type: ignore[method-assign]
     ranked = reranker.rerank(QUERY, ["a", "b", "c", "d"])
     assert [result.index for result in ranked] == [1, 2, 0, 3]
     assert [result.score for result in ranked[:3]] == [1.0, 1.0, 1.0]

@@ -207,7 +207,7 @@ def test_tensors_without_torch_raise_before_anything_is_scored(
 ) -> None:
     own = one_label[1]
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(own._engine, "logits", None)
+    monkeypatch.setattr(own._engine, "scores", None)
     for options in ({"convert_to_tensor": True}, {"convert_to_numpy": False}):
         with pytest.raises(MissingDependencyError, match="pip install torch"):
             own.predict(PAIRS, **options)

@@ -16,7 +16,7 @@ from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
 from zen_fast.progress import ProgressBar
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import PairTokenizer
+from zen_fast.tokenization import PairTokenizer, PromptTokenizer
 
 
 class EngineGroup:
@@ -46,7 +46,7 @@ class EngineGroup:
         return self._engines[0].can_pause
 
     @property
-    def tokenizer(self) -> PairTokenizer:
+    def tokenizer(self) -> PairTokenizer | PromptTokenizer:
         return self._engines[0].tokenizer
 
     def logits(

@@ -13,6 +13,7 @@ from typing import Any
 
 from zen_fast.command_line import run_command
 from zen_fast.document_files import FileDocument, read_documents
+from zen_fast.documents import RankedDocument
 
 _EPILOG = """\
 examples:
@@ -23,7 +24,8 @@ examples:
 
 The file has one document per line: plain text, or JSON (.jsonl, .ndjson, .json, or --format jsonl)
 whose "text" is scored. Blank lines are skipped. With --json every result is one line of JSON:
-{"rank": 1, "score": 0.97, "line": 12, "document": ...}.
+{"rank": 1, "score": 0.97, "line": 12, "document": ...}, and with --long-documents chunk the
+characters of the window that the score is of.
 """
 
 
@@ -54,6 +56,26 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-length", type=int, metavar="N", help="longest pair in tokens (default: the model's)"
     )
     parser.add_argument(
+        "--long-documents",
+        choices=("truncate", "chunk"),
+        default="truncate",
+        help="longer documents are cut off, or read in windows of --max-length of which the best "
+        "counts (default: truncate)",
+    )
+    parser.add_argument(
+        "--max-windows", type=int, metavar="N", help="windows read of a document (default: all)"
+    )
+    parser.add_argument(
+        "--early-stop",
+        type=float,
+        metavar="SHARE",
+        help="stop where this share of the exact best is expected to be found; the file's order "
+        "is that of a first stage",
+    )
+    parser.add_argument(
+        "--deadline-ms", type=float, metavar="MS", help="return after so long with what is scored"
+    )
+    parser.add_argument(
         "--threads", type=int, metavar="N", help="threads (default: every usable core)"
     )
     return parser
@@ -73,27 +95,43 @@ def _rerank(arguments: argparse.Namespace) -> int:
         print(f"zen-fast: {arguments.file} has no documents", file=sys.stderr)
         return 0
     reranker = ZenReranker.from_pretrained(
-        arguments.model, max_length=arguments.max_length, num_threads=arguments.threads
+        arguments.model,
+        max_length=arguments.max_length,
+        long_documents=arguments.long_documents,
+        max_windows=arguments.max_windows,
+        num_threads=arguments.threads,
     )
-    texts = [document.text for document in documents]
-    ranked = [
-        (result.score, documents[result.index])
-        for result in reranker.rerank(arguments.query, texts, k=arguments.k)
-    ]
-    shown = [(score, document.text) for score, document in ranked]
+    ranking = reranker.rerank(
+        arguments.query,
+        [document.text for document in documents],
+        k=arguments.k,
+        early_stop=arguments.early_stop,
+        deadline_ms=arguments.deadline_ms,
+    )
+    ranked = [(result, documents[result.index]) for result in ranking]
+    shown = [(result.score, document.text) for result, document in ranked]
     for line in _json_lines(ranked) if arguments.json else table_lines(shown):
         print(line)
+    work = ranking.work
+    if work.is_partial or work.why:
+        why = work.why or work.stopped
+        print(
+            f"zen-fast: scored {work.num_scored} of {work.num_candidates}: {why}", file=sys.stderr
+        )
     return 0
 
 
-def _json_lines(ranked: list[tuple[float, FileDocument]]) -> Iterator[str]:
-    for rank, (score, document) in enumerate(ranked, start=1):
+def _json_lines(ranked: list[tuple[RankedDocument, FileDocument]]) -> Iterator[str]:
+    for rank, (ranked_document, document) in enumerate(ranked, start=1):
+        score, window = ranked_document.score, ranked_document.window
         result: dict[str, Any] = {
             "rank": rank,
             "score": None if math.isnan(score) else score,
             "line": document.line,
             "document": document.content,
         }
+        if window is not None:
+            result["window"] = window
         line = json.dumps(result, ensure_ascii=False)
         yield line if _is_encodable(line) else json.dumps(result)
 

@@ -31,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(arguments: list[str]) -> int:
     _require_dependencies()
+    if "--skip-work" in arguments:
+        from zen_fast.bench.skip_work.options import parse_options as parse_skip_work_options
+        from zen_fast.bench.skip_work.run import run as run_skip_work
+
+        return run_skip_work(parse_skip_work_options(arguments), arguments)
     from zen_fast.bench.options import parse_options
     from zen_fast.bench.run import run
     from zen_fast.bench.worker_process import EngineFailedError

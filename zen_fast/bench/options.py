@@ -127,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="a look in half a minute, with 10 candidates"
     )
     on_what.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+    on_what.add_argument(
+        "--skip-work",
+        action="store_true",
+        help="instead, what each way of not scoring saves and costs; has options of its own: "
+        "--skip-work --help",
+    )
     results = parser.add_argument_group("results")
     results.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     results.add_argument(

@@ -18,7 +18,7 @@ layer knows of them, and choose what keeps each share of the top k at the least 
 _EPILOG = """\
 examples:
   zen-fast calibrate zen-mini --data data/cacm data/medquad:train --out early_stop.json
-  zen-fast calibrate my-model/ --data data/* --queries 50
+  zen-fast calibrate my-model/ --data data/* stdlib --queries 50
 
 Take texts like those that will be searched, and several collections: their differences set how much
 is kept in reserve. Some hundred queries take minutes. Judgements are not used. Without --out the
@@ -40,7 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="FOLDER[:SPLIT]",
-        help="BEIR folders; the split is test unless named",
+        help="BEIR folders (the split is test unless named), or stdlib, the documentation of "
+        "Python's standard library",
     )
     parser.add_argument(
         "--queries", type=int, default=40, metavar="N", help="of each collection (default: 40)"

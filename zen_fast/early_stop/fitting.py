@@ -69,11 +69,11 @@ def fit_probe(lists: Sequence[ScoredList], num_layers: int) -> FittedProbe:
     scale = np.sqrt(np.mean([_centred(each).var(axis=0) for each in inputs], axis=0)) + 1e-6
     folds = _folds(lists)
     sums = [_normal_equations([(inputs[i], lists[i]) for i in fold], scale) for fold in folds]
-    products = np.sum([each for each, _ in sums], axis=0)
-    targets = np.sum([each for _, each in sums], axis=0)
+    products: Floats = np.sum([each for each, _ in sums], axis=0)
+    targets: Floats = np.sum([each for _, each in sums], axis=0)
     guesses: list[Floats] = [np.empty(0)] * len(lists)
     for fold, (fold_products, fold_targets) in zip(folds, sums, strict=True):
-        weight = _solve(products - fold_products, targets - fold_targets) / scale
+        weight: Floats = _solve(products - fold_products, targets - fold_targets) / scale
         for index in fold:
             guesses[index] = inputs[index] @ weight
     errors = [_centred(each.logits - guess) for each, guess in zip(lists, guesses, strict=True)]

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.candidates import Request, bm25_requests
 from zen_fast.checkpoint.location import locate
-from zen_fast.collection import load_collection
+from zen_fast.collection import Collection, load_collection
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
 from zen_fast.early_stop.calibration import Calibration
 from zen_fast.early_stop.choosing import candidates
@@ -22,6 +23,8 @@ from zen_fast.early_stop.storing import FILE_NAME, checkpoint_fingerprint, save_
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.reranker import ZenReranker
+
+STANDARD_LIBRARY = "stdlib"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,14 +65,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, Request]]:
-    name, _, split = target.partition(":")
-    collection = load_collection(Path(name), split or "test")
+    collection = _collection(target)
     query_ids = sorted(collection.queries)
     if options.queries < len(query_ids):
         query_ids = random.Random(options.seed).sample(query_ids, options.queries)
     for request in bm25_requests(collection, query_ids, options.depth):
         if len(request.documents) > 1:
             yield collection.name, request
+
+
+def _collection(target: str) -> Collection:
+    if target == STANDARD_LIBRARY:
+        return standard_library_collection()
+    name, _, split = target.partition(":")
+    return load_collection(Path(name), split or "test")
 
 
 def _score(engine: Engine, collection: str, request: Request) -> ScoredList:

@@ -71,12 +71,13 @@ class TopKSearch:
         assert self._probe is not None
         self._guesses[indices] = guesses
         level = guesses + self._level()
-        chances = self._probe.chance_above(self._kth_best(level) - level)
+        kth_best = self._kth_best(level)
+        chances = self._probe.chance_above(kth_best - level)
         order = np.argsort(chances, kind="stable")
         budget = self._allowance.depth * self._k * len(indices) / len(self._logits)
         given_up = np.zeros(len(indices), dtype=np.bool_)
         given_up[order] = np.cumsum(chances[order]) <= budget
-        return given_up
+        return given_up & (level < kth_best)
 
     def _level(self) -> float:
         """What this query's logits exceed their guesses by, as far as both are known."""
