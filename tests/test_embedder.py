@@ -72,6 +72,19 @@ def test_embedding_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
     assert embedder.encode([]).shape == (0, 32)
 
 
+def test_texts_that_are_cut_off_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_embedder(tmp_path)
+    embedder = ZenEmbedder.from_pretrained(tmp_path, max_length=12)
+    embedder.encode(["short", " ".join(SENTENCES)])
+    embedder.encode(SENTENCES)
+    assert [record.message for record in caplog.records if "cut off" in record.message] == [
+        "1 of 2 texts were cut off to fit into max_length=12 tokens; where the model has more "
+        "positions, a larger max_length reads more of them (this is said once)"
+    ]
+
+
 def test_prompts_come_before_texts(tmp_path: Path) -> None:
     prompts = {"query": "query: ", "passage": "passage: ", "topic": "topic: "}
     stock = save_embedder(tmp_path, prompts=prompts, default_prompt_name="topic")

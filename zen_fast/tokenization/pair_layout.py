@@ -32,6 +32,8 @@ class PairLayout:
     suffix: Run
     query_type: int
     document_type: int
+    has_query: bool = True
+    """False for a text by itself, beside which the query is empty."""
 
     @property
     def num_special_tokens(self) -> int:
@@ -75,6 +77,7 @@ class PairLayout:
             suffix=untyped(self.suffix),
             query_type=0,
             document_type=0,
+            has_query=self.has_query,
         )
 
 
@@ -119,6 +122,7 @@ def learn_text_layout(tokenizer: Tokenizer) -> PairLayout:
         suffix=_run(whole, stop, len(whole.ids)),
         query_type=0,
         document_type=whole.type_ids[start],
+        has_query=False,
     )
     for text in PROBE_TEXTS:
         whole, alone = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False)

@@ -166,7 +166,8 @@ class PairTokenizer:
             head = self._head(heads, query, query_text, num_query)
             pairs.append(self._layout.pair(head, self._cut(document_text.token_ids, num_document)))
         if num_cut and self._windows is None and self._right_to_warn.acquire(blocking=False):
-            _warn_of_cut(num_cut, len(documents), self._max_length)
+            warn = _warn_of_cut if self._layout.has_query else _warn_of_cut_text
+            warn(num_cut, len(documents), self._max_length)
         return pairs
 
     def encode_windows(
@@ -243,6 +244,16 @@ def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> No
         "once)",
         num_cut,
         num_documents,
+        max_length,
+    )
+
+
+def _warn_of_cut_text(num_cut: int, num_texts: int, max_length: int | None) -> None:
+    logger.warning(
+        "%d of %d texts were cut off to fit into max_length=%s tokens; where the model has more "
+        "positions, a larger max_length reads more of them (this is said once)",
+        num_cut,
+        num_texts,
         max_length,
     )
 
