@@ -54,6 +54,9 @@ def _run(command: list[str] | str, folder: Path, **environment: str) -> str:
     return process.stdout
 
 
+_SHORT_BENCH = "--quick --queries 1 --candidates 2"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "passages.txt").write_text("\n".join(PASSAGES) + "\n")
@@ -112,7 +115,9 @@ def test_readme_make_command_runs(command: str) -> None:
 @pytest.mark.parametrize("command", _commands_of("python -m zen_fast.bench"))
 def test_readme_bench_command_runs(command: str, folder: Path) -> None:
     """As written but for time: one query of two documents."""
-    assert "zen-" in _run(f"{command} --quick --queries 1 --candidates 2", folder)
+    short = "--queries 1 --candidates 12" if "--skip-work" in command else _SHORT_BENCH
+    output = _run(f"{command} {short}", folder)
+    assert "zen-" in output or "every candidate" in output
     for written in re.findall(r"--(?:json|plot) (\S+)", command):
         assert (folder / written).stat().st_size > 0
 
@@ -133,6 +138,13 @@ def test_readme_quantize_command_writes_a_model(command: str, folder: Path) -> N
     assert "MB" in _run(command, folder)
     reranker = ZenReranker.from_pretrained(folder / command.split()[-1])
     assert reranker.rerank("greenhouse gases", PASSAGES, k=1)[0].document == PASSAGES[0]
+
+
+@pytest.mark.parametrize("command", _commands_of("zen-fast calibrate"))
+def test_readme_calibrate_command_writes_a_calibration(command: str, folder: Path) -> None:
+    """As written but for time: one query of each collection, with four candidates."""
+    _run(f"{command} --queries 1 --depth 4", folder)
+    assert (folder / "early_stop.json").stat().st_size > 0
 
 
 def test_readme_int8_figures_are_those_of_the_committed_results() -> None:

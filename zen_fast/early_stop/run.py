@@ -43,6 +43,11 @@ def run(options: argparse.Namespace) -> int:
     engine = reranker.engine
     assert isinstance(engine, Engine)  # on one CPU
     requests = [each for target in options.data for each in _requests(target, options)]
+    if not requests:
+        raise InvalidArgumentError(
+            f"none of the queries of {', '.join(options.data)} has two candidates; name a larger "
+            "collection"
+        )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         scoring = progress.add_task("scoring: queries", total=len(requests))
