@@ -12,7 +12,7 @@ help: ## this list
 $(VENV)/installed: pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*.cpp csrc/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing zen_fast with its extras into $(VENV): a few minutes the first time"
-	$(PIP) --editable '.[bench,train,gpu,cache,test,dev]'
+	$(PIP) --editable '.[bench,eval,retrieval,train,gpu,cache,test,dev]'
 	touch $@
 
 bench: $(VENV)/installed ## measure the embedded model against stock PyTorch (ARGS='--help' for more)

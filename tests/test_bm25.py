@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("bm25s")
@@ -22,6 +24,23 @@ def test_scores_rank_as_top_does() -> None:
     (top,) = index.top(["greenhouse gases"], 4)
     assert top == sorted((i for i in range(4) if scores[i] > 0), key=lambda i: -scores[i])
     assert top == [0, 2]
+
+
+@pytest.mark.parametrize("texts", [["the"], [""], ["cats sleep", ""]])
+def test_texts_without_a_word_are_never_found(texts: list[str]) -> None:
+    index = Bm25Index(texts)
+    found = index.top(["cat", "the", "", "\0"], 2)
+    assert found == [[0] if "cats" in texts[0] else [], [], [], []]
+
+
+def test_saved_index_answers_alike(tmp_path: Path) -> None:
+    index = Bm25Index(TEXTS)
+    index.save(tmp_path)
+    loaded = Bm25Index.load(tmp_path)
+    queries = ["greenhouse gases", "", "sleeping cats"]
+    for ours, theirs in zip(index.search(queries, 4), loaded.search(queries, 4), strict=True):
+        assert [each.tolist() for each in ours] == [each.tolist() for each in theirs]
+    assert loaded.scores("gas").tolist() == index.scores("gas").tolist()
 
 
 @pytest.mark.parametrize("query", ["", "the", "zebra"])

@@ -51,6 +51,15 @@ def test_load_collection_names_file_and_line_of_a_malformed_row(folder: Path, li
         load_collection(folder)
 
 
+@pytest.mark.parametrize("file", ["corpus", "queries"])
+def test_load_collection_names_the_lines_that_share_an_id(folder: Path, file: str) -> None:
+    path = folder / f"{file}.jsonl"
+    repeated = path.read_text().splitlines()[0]
+    path.write_text(path.read_text() + "\n" + repeated + "\n")
+    with pytest.raises(CollectionError, match=rf"{file}\.jsonl, line 4: the id .* of line 1"):
+        load_collection(folder)
+
+
 @pytest.mark.parametrize("line", ["q1 d1 1", "q1\td1", "q1\td1\thigh"])
 def test_load_collection_names_file_and_line_of_a_malformed_judgement(
     folder: Path, line: str

@@ -20,3 +20,12 @@ FP8_ROUNDING_FLIP_PER_SPREAD = 0.1
 
 TIMES_PYTORCHS_ERROR = 3.0
 """Largest error of logits in 16 bits against fp32, over that of the stock model in 16 bits."""
+
+EMBEDDING_COSINE = 0.99999
+"""Smallest cosine of an fp32 embedding and the stock model's."""
+
+INT8_EMBEDDING_COSINE = 0.97
+"""The same in int8."""
+
+INT8_BACKENDS_COSINE = 0.999
+"""Smallest cosine of two backends' int8 embeddings."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zen_fast.documents import RankedDocument
+    from zen_fast.embedder import ZenEmbedder
     from zen_fast.errors import (
         CheckpointError,
         InvalidArgumentError,
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     )
     from zen_fast.prompts import PromptTemplate
     from zen_fast.reranker import ZenReranker
+    from zen_fast.retrieval import Candidate, TwoStagePipeline, ZenRetriever
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
     "ZenReranker": "zen_fast.reranker",
+    "ZenEmbedder": "zen_fast.embedder",
+    "ZenRetriever": "zen_fast.retrieval",
+    "Candidate": "zen_fast.retrieval",
+    "TwoStagePipeline": "zen_fast.retrieval",
     "PromptTemplate": "zen_fast.prompts",
     "RankedDocument": "zen_fast.documents",
     "ZenError": "zen_fast.errors",
@@ -40,6 +46,7 @@ _MODULE_OF = {
 """Public name → its module, imported on first use: `import zen_fast` does no work."""
 
 __all__ = [
+    "Candidate",
     "CheckpointError",
     "InvalidArgumentError",
     "InvalidTypeError",
@@ -48,10 +55,13 @@ __all__ = [
     "OutOfDeviceMemoryError",
     "PromptTemplate",
     "RankedDocument",
+    "TwoStagePipeline",
     "UnsupportedDeviceError",
     "UnsupportedModelError",
+    "ZenEmbedder",
     "ZenError",
     "ZenReranker",
+    "ZenRetriever",
     "__version__",
 ]
 

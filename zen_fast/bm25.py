@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from zen_fast.errors import MissingDependencyError
 
@@ -18,39 +19,71 @@ except ImportError as error:
         f"BM25 needs {error.name}: pip install zen-fast[retrieval]"
     ) from error
 
+_K1, _B = 0.9, 0.4
+_FOLDER = "bm25"
+_NO_WORD = "\0"
+
 
 class Bm25Index:
     """BM25 (k1 0.9, b 0.4) with English stemming and stop words."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._stemmer = Stemmer.Stemmer("english")
-        self._num_texts = len(texts)
-        self._bm25 = bm25s.BM25(k1=0.9, b=0.4)
-        self._bm25.index(self._tokenize(texts), show_progress=False)
+        self._bm25 = bm25s.BM25(k1=_K1, b=_B)
+        tokens = _tokenize(texts)
+        if not any(tokens.ids):  # bm25s needs a word: one that no query can have
+            tokens = [[_NO_WORD] for _ in texts]
+        self._bm25.index(tokens, show_progress=False)
 
-    def top(self, queries: Sequence[str], k: int) -> list[list[int]]:
-        """Indices of each query's best texts, best first; texts that share no word are left out."""
-        indices: npt.NDArray[np.int64]
+    @classmethod
+    def load(cls, folder: Path) -> Bm25Index:
+        """What `save` wrote; the scores are mapped from their files."""
+        index = cls.__new__(cls)
+        index._bm25 = bm25s.BM25.load(folder / _FOLDER, mmap=True, show_progress=False)
+        return index
+
+    def save(self, folder: Path) -> None:
+        """Write a folder of its own into `folder`."""
+        self._bm25.save(folder / _FOLDER, show_progress=False)
+
+    def search(
+        self, queries: Sequence[str], k: int
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Indices of each query's best `k` texts and their scores, best first.
+
+        Texts that share no word with the query are left out.
+        """
+        if not queries:
+            return []
         indices, scores = self._bm25.retrieve(
-            self._tokenize(queries), k=min(k, self._num_texts), show_progress=False
+            _tokenize(queries), k=min(k, self._num_texts), show_progress=False
         )
         return [
-            row[row_scores > 0].tolist() for row, row_scores in zip(indices, scores, strict=True)
+            (row[row_scores > 0].astype(np.int64), row_scores[row_scores > 0])
+            for row, row_scores in zip(indices, scores, strict=True)
         ]
 
-    def scores(self, query: str) -> npt.NDArray[np.float32]:
+    def top(self, queries: Sequence[str], k: int) -> list[list[int]]:
+        """The indices of `search` alone."""
+        return [indices.tolist() for indices, _ in self.search(queries, k)]
+
+    def scores(self, query: str) -> NDArray[np.float32]:
         """BM25 of `query` and every text, (num_texts,); 0 where no word is shared."""
-        (tokens,) = self._tokenize([query], return_ids=False)
+        (tokens,) = _tokenize([query], return_ids=False)
         if not tokens:
             return np.zeros(self._num_texts, np.float32)
-        scores: npt.NDArray[np.float32] = self._bm25.get_scores(tokens)
+        scores: NDArray[np.float32] = self._bm25.get_scores(tokens)
         return scores
 
-    def _tokenize(self, texts: Sequence[str], return_ids: bool = True) -> Any:
-        return bm25s.tokenize(
-            list(texts),
-            stopwords="en",
-            stemmer=self._stemmer,
-            return_ids=return_ids,
-            show_progress=False,
-        )
+    @property
+    def _num_texts(self) -> int:
+        return int(self._bm25.scores["num_docs"])
+
+
+def _tokenize(texts: Sequence[str], return_ids: bool = True) -> Any:
+    return bm25s.tokenize(
+        list(texts),
+        stopwords="en",
+        stemmer=Stemmer.Stemmer("english"),  # of its own: a stemmer is not safe under threads
+        return_ids=return_ids,
+        show_progress=False,
+    )

@@ -23,6 +23,8 @@ class Job:
 
 JOBS: Mapping[str, Job] = {
     "rerank": Job("zen_fast.rerank", "rank the lines or JSON records of a file for a query"),
+    "index": Job("zen_fast.index", "make a searchable index of a corpus"),
+    "search": Job("zen_fast.search", "ask an index, and rerank what it finds"),
     "bench": Job("zen_fast.bench.__main__", "measure latency, throughput, memory and quality"),
     "eval": Job("zen_fast.eval.__main__", "measure ranking quality on judged collections"),
     "quantize": Job("zen_fast.quantize", "write a model as an int8 checkpoint"),
@@ -34,6 +36,8 @@ _EXAMPLES = """\
 examples:
   zen-fast rerank --query "what causes climate change" passages.txt
   zen-fast rerank --query "what causes climate change" --json --k 3 corpus.jsonl
+  zen-fast index passages.txt my-index/
+  zen-fast search --index my-index/ --rerank zen-mini "what causes climate change"
   zen-fast quantize zen-mini zen-mini-int8/
   zen-fast eval --precision fp32,int8 data/cranfield
   zen-fast calibrate my-model/ --data data/cacm data/medquad:train

@@ -57,7 +57,8 @@ def load_collection(folder: Path, split: str = "test") -> Collection:
     Queries without a judgement, and judgements of absent queries or documents, are left out.
 
     Raises:
-        CollectionError: a file is missing, or a line cannot be read; the text names both.
+        CollectionError: a file is missing, or a line cannot be read or repeats an id; the text
+            names both.
     """
     judgements = _read_judgements(folder / "qrels" / f"{split}.tsv")
     documents = {
@@ -90,10 +91,19 @@ def _read_jsonl(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
         raise CollectionError(
             f"{folder} is not a BEIR folder: neither {stem}.jsonl nor {stem}.jsonl.gz is there"
         )
+    line_of_id: dict[str, int] = {}
     with _open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _parse_row(path, number, line)
+            if not line.strip():
+                continue
+            row = _parse_row(path, number, line)
+            first = line_of_id.setdefault(str(row["_id"]), number)
+            if first != number:
+                raise CollectionError(
+                    f"{path}, line {number}: the id {row['_id']!r} is that of line {first}; ids "
+                    "must differ"
+                )
+            yield row
 
 
 def _parse_row(path: Path, number: int, line: str) -> dict[str, Any]:

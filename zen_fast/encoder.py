@@ -170,4 +170,4 @@ class Encoder:
             x = ops.linear(x, self.weights.linear("head.dense"), activation=head.activation)
         if head.norm:
             x = ops.norm(x, self.weights.norm("head.norm"))
-        return ops.linear(x, self.weights.linear("head.classifier"))
+        return ops.linear(x, self.weights.linear("head.classifier")) if head.classifier else x

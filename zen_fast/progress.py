@@ -12,17 +12,19 @@ SHOW_AFTER_SECONDS = 2.0
 
 
 class ProgressBar:
-    """Counts pairs on stderr.
+    """Counts what is done on stderr.
 
     Args:
-        total: pairs to come.
+        total: units to come.
         show: True shows the bar at once, False never; None shows it where stderr is a terminal and
             the work is not done after two seconds.
+        unit: what is counted, in the singular.
     """
 
-    def __init__(self, total: int, show: bool | None) -> None:
+    def __init__(self, total: int, show: bool | None, unit: str = "pair") -> None:
         self._total = total
         self._show = show
+        self._unit = unit
         self._started = time.monotonic()
         self._done = 0
         self._bar: Any = None
@@ -40,14 +42,14 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
-    def advance(self, num_pairs: int) -> None:
-        """Count `num_pairs` more."""
-        self._done += num_pairs
+    def advance(self, count: int) -> None:
+        """Count `count` more."""
+        self._done += count
         if self._bar is not None:
-            self._bar.update(num_pairs)
+            self._bar.update(count)
         elif self._is_due():
             tqdm = importlib.import_module("tqdm")
-            self._bar = tqdm.tqdm(total=self._total, initial=self._done, unit="pair")
+            self._bar = tqdm.tqdm(total=self._total, initial=self._done, unit=self._unit)
 
     def _is_due(self) -> bool:
         if sys.stderr is None:

@@ -109,7 +109,8 @@ def _rerank(arguments: argparse.Namespace) -> int:
         deadline_ms=arguments.deadline_ms,
     )
     ranked = [(result, documents[result.index]) for result in ranking]
-    for line in _json_lines(ranked) if arguments.json else _table_lines(ranked):
+    shown = [(result.score, document.text) for result, document in ranked]
+    for line in _json_lines(ranked) if arguments.json else table_lines(shown):
         print(line)
     work = ranking.work
     if work.is_partial or work.why:
@@ -135,12 +136,13 @@ def _json_lines(ranked: list[tuple[RankedDocument, FileDocument]]) -> Iterator[s
         yield line if _is_encodable(line) else json.dumps(result)
 
 
-def _table_lines(ranked: list[tuple[RankedDocument, FileDocument]]) -> Iterator[str]:
+def table_lines(ranked: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Lines of rank, score and text, cut to the terminal's width where there is one."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     rank_width = len(str(len(ranked)))
-    for rank, (ranked_document, document) in enumerate(ranked, start=1):
-        head = f"{rank:>{rank_width}}  {ranked_document.score:>8.4f}  "
-        text = _printable(document.text)
+    for rank, (score, whole) in enumerate(ranked, start=1):
+        head = f"{rank:>{rank_width}}  {score:>8.4f}  "
+        text = _printable(whole)
         yield head + (text if width is None else _cut(text, width - len(head)))
 
 

@@ -53,6 +53,7 @@ class HeadSpec:
     """How the last hidden states become logits: pool, dense, activation, norm, classifier."""
 
     num_labels: int
+    """Columns of the result; the width of an embedding where there is no classifier."""
     pooling: Pooling = "first"
     dense: bool = True
     dense_width: int = 0
@@ -60,6 +61,8 @@ class HeadSpec:
     dense_bias: bool = True
     activation: Activation | None = "tanh"
     norm: bool = False
+    classifier: bool = True
+    """False for a bi-encoder, whose pooled rows are the result."""
     classifier_bias: bool = True
     is_generative: bool = False
     """The logit is that of a language model's answer; the head is made from its vocabulary's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,12 @@ class Weights(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def with_more(self, tensors: Mapping[str, Array]) -> Weights:
+        """These weights and `tensors`."""
+        more = copy(self)
+        more._tensors = {**self._tensors, **tensors}
+        return more
+
     @property
     def is_quantized(self) -> bool:
         """Whether projections are int8."""
@@ -201,7 +208,8 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         linear("head.dense", width, hidden, spec.head.dense_bias)
     if spec.head.norm:
         norm("head.norm", width)
-    linear("head.classifier", spec.head.num_labels, width, spec.head.classifier_bias)
+    if spec.head.classifier:
+        linear("head.classifier", spec.head.num_labels, width, spec.head.classifier_bias)
     return shapes
 
 

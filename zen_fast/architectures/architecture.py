@@ -18,6 +18,10 @@ the layer's index.
 
 _LAYER_INDEX = re.compile(r"(?<=^layers\.)\d+")
 _PARAMETER = re.compile(r"\.(weight|bias)$")
+_HEADS = (
+    r"pooler|pre_classifier|classifier|score|head|cls|lm_head|lm_predictions|decoder|"
+    r"vocab_(transform|layer_norm|projector)|(discriminator|generator)_\w+"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Architecture:
         patterns = (r"embeddings\.(position_ids|token_type_ids)", *self.ignorable)
         prefix = "|".join(re.escape(prefix) for prefix in self.prefixes)
         return any(re.fullmatch(rf"({prefix})?{pattern}", tensor_name) for pattern in patterns)
+
+    def is_head(self, tensor_name: str) -> bool:
+        """Whether a checkpoint's tensor belongs to what may sit on the body, of any task."""
+        prefix = "|".join(re.escape(prefix) for prefix in self.prefixes)
+        return re.fullmatch(rf"({prefix})?({_HEADS})\..+", tensor_name) is not None
 
     def _with_prefix(self, prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
         first = self.prefixes[0]

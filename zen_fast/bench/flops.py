@@ -69,4 +69,5 @@ def _relative_flops(
 
 def _head_flops(spec: EncoderSpec) -> int:
     dense = spec.hidden_size**2 if spec.head.dense else 0
-    return 2 * (dense + spec.hidden_size * spec.head.num_labels)
+    classifier = spec.hidden_size * spec.head.num_labels if spec.head.classifier else 0
+    return 2 * (dense + classifier)

@@ -16,7 +16,7 @@ from zen_fast.checkpoint.location import locate
 from zen_fast.checkpoint.tensors import StoredTensor, TensorFiles
 from zen_fast.errors import CheckpointError
 from zen_fast.prompts.answer import AnswerTokens
-from zen_fast.spec import EncoderSpec
+from zen_fast.spec import EncoderSpec, HeadSpec, Pooling
 from zen_fast.weights import (
     EMBEDDING_TABLES,
     INPUT_SCALES,
@@ -31,6 +31,7 @@ from zen_fast.weights import (
 )
 
 _MAX_NAMES_SHOWN = 8
+_HEAD_IS_NEEDED = "; a reranker needs a sequence-classification checkpoint, head included"
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,23 @@ def load_checkpoint(
         UnsupportedModelError: its architecture, or one of its settings, is not supported.
         CheckpointError: its files do not form a model with a classification head.
     """
-    folder = locate(model, revision, token)
+    return _load_folder(locate(model, revision, token))
+
+
+def load_body(folder: Path, pooling: Pooling) -> Checkpoint:
+    """Load an encoder without any head: what it gives is the pooled rows of the last layer.
+
+    A head that the files hold is left alone. Raises as `load_checkpoint`.
+    """
+    return _load_folder(folder, pooling)
+
+
+def _load_folder(folder: Path, pooling: Pooling | None = None) -> Checkpoint:
     config = read_json(folder / "config.json")
     spec = encoder_spec(config)
+    if pooling is not None:
+        head = HeadSpec(spec.hidden_size, pooling, dense=False, classifier=False)
+        spec = replace(spec, head=head)
     files = TensorFiles(folder)
     is_quantized = config.get("quantization_config") is not None
     has_vocabulary = spec.head.is_generative and not is_quantized
@@ -134,12 +149,15 @@ def load_weights(files: TensorFiles, architecture: Architecture, spec: EncoderSp
     where = ", ".join(str(path) for path in files.paths)
     if missing := needed - set(files):
         raise CheckpointError(
-            f"missing in {where}: {_listed(missing)}; a reranker needs a sequence-classification "
-            "checkpoint, head included"
+            f"missing in {where}: {_listed(missing)}"
+            + (_HEAD_IS_NEEDED if spec.head.classifier else "")
         )
-    if leftover := {name for name in set(files) - needed if not architecture.is_ignorable(name)}:
+    leftover = {name for name in set(files) - needed if not architecture.is_ignorable(name)}
+    if not spec.head.classifier:
+        leftover = {name for name in leftover if not architecture.is_head(name)}
+    if leftover:
         raise CheckpointError(
-            f"{where} has tensors that a {spec.architecture} reranker with the settings of "
+            f"{where} has tensors that a {spec.architecture} model with the settings of "
             f"config.json does not use: {_listed(leftover)}"
         )
     tensors = {}

@@ -27,6 +27,8 @@ _HUB_FILES = (
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
+    "[0-9]_*/*.json",  # a bi-encoder's modules
+    "[0-9]_*/model.safetensors",
 )
 
 

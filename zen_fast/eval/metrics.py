@@ -54,3 +54,28 @@ def ndcg_at_10(
     scores = {query_id: dict(scores) for query_id, scores in run.items()}
     measure = ir_measures.nDCG @ 10
     return float(ir_measures.calc_aggregate([measure], qrels, scores)[measure])
+
+
+MEASURES = ("nDCG@10", "RR@10", "R@10")
+
+
+def query_measures(
+    judgements: Mapping[str, Mapping[str, int]],
+    run: Mapping[str, Mapping[str, float]],
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, Floats]:
+    """Measures by ir-measures (of whose names "R@100" is recall), each (num_queries,) as in `run`.
+
+    A query for which nothing was retrieved counts as 0.
+    """
+    import ir_measures
+
+    parsed = {name: ir_measures.parse_measure(name) for name in measures}
+    qrels = {query_id: dict(judgements[query_id]) for query_id in run}
+    scores = {query_id: dict(documents) for query_id, documents in run.items() if documents}
+    place = {query_id: index for index, query_id in enumerate(run)}
+    values = {name: np.zeros(len(run)) for name in measures}
+    names = {measure: name for name, measure in parsed.items()}
+    for metric in ir_measures.iter_calc(list(parsed.values()), qrels, scores):
+        values[names[metric.measure]][place[metric.query_id]] = metric.value
+    return values

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from zen_fast.candidates import Request, answerable_queries, bm25_requests, judged_requests
+from zen_fast.candidates import answerable_queries
 from zen_fast.collection import Collection, load_collection
+from zen_fast.embedder import ZenEmbedder
 from zen_fast.errors import InvalidArgumentError
-from zen_fast.eval.quality import CollectionQuality, Score, compare_rerankers
-from zen_fast.eval.table import mean_relative_change, print_quality
-from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.eval.first_stage import Retrieved, from_run, judged, open_retriever, retrieve
+from zen_fast.eval.quality import CollectionQuality, Score, Scored, judge, score_requests
+from zen_fast.eval.report import json_report, write_csv, write_json, write_markdown, write_plot
+from zen_fast.eval.table import sheets
+from zen_fast.eval.trec import write_run
 from zen_fast.reranker import ZenReranker
+
+RETRIEVAL_MODES = ("bm25", "dense", "hybrid")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A collection to evaluate on."""
+
+    folder: Path
+    split: str
+    judged: bool
+    """Whether the documents judged for a query are reranked, instead of a first stage's."""
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -29,21 +42,60 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     Raises:
         ZenError: a model or a collection cannot be had.
     """
-    if options.json is not None and not options.json.resolve().parent.is_dir():
-        raise InvalidArgumentError(
-            f"cannot write {options.json}: there is no folder {options.json.parent}"
-        )
+    outputs = (options.json, options.markdown, options.csv, options.plot)
+    for path in filter(None, outputs):
+        if not path.resolve().parent.is_dir():
+            raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
+    if options.write_runs is not None:
+        options.write_runs.mkdir(parents=True, exist_ok=True)
+    if options.judged and options.first_stage != ["bm25"]:
+        raise InvalidArgumentError("--judged reranks judged documents: it takes no --first-stage")
+    embedder = _open_embedder(options)
+    targets = [_target(text, options.judged) for text in options.collections]
     scorers = _open_scorers(options)
-    results = []
-    for target in options.collections:
-        folder, _, split = target.partition(":")
-        collection = load_collection(Path(folder), split or "test")
-        results.append(_evaluate(collection, split or "test", scorers, options))
-        if options.json is not None:  # after each, so that an interrupt loses little
-            report = _report(options, arguments, results)
-            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print_quality(results, Console())
+    settings = {"depth": options.depth, "seed": options.seed}
+    results: list[CollectionQuality] = []
+    for target in targets:
+        collection = load_collection(target.folder, target.split)
+        for result in _evaluate(collection, target, scorers, embedder, options):
+            results.append(result)
+            if options.json is not None:  # after each, so that an interrupt loses little
+                write_json(json_report(settings, arguments, results), options.json)
+    for sheet in sheets(results):
+        sheet.print(Console())
+    for path, write in (
+        (options.markdown, write_markdown),
+        (options.csv, write_csv),
+        (options.plot, write_plot),
+    ):
+        if path is not None:
+            write(results, path)
     return 0
+
+
+def _target(text: str, all_judged: bool) -> Target:
+    """FOLDER[:SPLIT[:judged]]."""
+    folder, _, rest = text.partition(":")
+    split, _, pool = rest.partition(":")
+    if pool not in ("", "judged"):
+        raise InvalidArgumentError(f"{text}: after the split may come `judged`, not {pool!r}")
+    return Target(Path(folder), split or "test", all_judged or pool == "judged")
+
+
+def _open_embedder(options: argparse.Namespace) -> ZenEmbedder | None:
+    dense = sorted({"dense", "hybrid"} & set(options.first_stage))
+    if dense and options.embedder is None:
+        raise InvalidArgumentError(f"--first-stage {dense[0]} needs a bi-encoder: --embedder")
+    if options.embedder is None:
+        return None
+    if not dense:
+        raise InvalidArgumentError("--embedder is for --first-stage dense or hybrid")
+    return ZenEmbedder.from_pretrained(
+        options.embedder,
+        precision=options.embedder_precision,
+        device=options.device,
+        num_threads=options.threads,
+    )
 
 
 def _open_scorers(options: argparse.Namespace) -> dict[str, Score]:
@@ -63,56 +115,84 @@ def _open_scorers(options: argparse.Namespace) -> dict[str, Score]:
 
 
 def _evaluate(
-    collection: Collection, split: str, scorers: dict[str, Score], options: argparse.Namespace
-) -> CollectionQuality:
-    requests = _requests(collection, options)
-    num_pairs = len(scorers) * sum(len(request.documents) for request in requests)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"{collection.name}: pairs", total=num_pairs)
-        return compare_rerankers(
-            requests,
-            collection.judgements,
-            scorers,
-            collection=collection.name,
-            split=split,
-            candidates="judged" if options.judged else "bm25",
-            advance=lambda num_pairs: progress.advance(task, num_pairs),
-        )
-
-
-def _requests(collection: Collection, options: argparse.Namespace) -> tuple[Request, ...]:
+    collection: Collection,
+    target: Target,
+    scorers: dict[str, Score],
+    embedder: ZenEmbedder | None,
+    options: argparse.Namespace,
+) -> Iterator[CollectionQuality]:
+    """The collection with each first stage."""
     query_ids = answerable_queries(collection)
     if 0 < options.queries < len(query_ids):
         query_ids = random.Random(options.seed).sample(query_ids, options.queries)
-    if options.judged:
-        requests = judged_requests(collection, query_ids)
-    else:
-        requests = bm25_requests(collection, query_ids, options.depth)
-    if not requests:
-        raise InvalidArgumentError(
-            f"{collection.name} has {len(query_ids)} queries with a relevant document in this "
-            "split, and none of them shares a word with a document"
+    for name, retrieved in _first_stages(collection, target, query_ids, embedder, options):
+        if not any(request.documents for request in retrieved.requests):
+            raise InvalidArgumentError(
+                f"{collection.name} has {len(query_ids)} queries with a relevant document in this "
+                f"split, and {name} finds no document for any of them"
+            )
+        scored = _scored(collection, retrieved, scorers)
+        if options.write_runs is not None:
+            _write_runs(options.write_runs, collection, target.split, name, retrieved, scored)
+        yield judge(
+            retrieved.requests,
+            collection.judgements,
+            scored,
+            collection=collection.name,
+            split=target.split,
+            candidates=name,
+            retrieval_ms=retrieved.latencies_ms,
         )
-    return requests
 
 
-def _report(
-    options: argparse.Namespace, arguments: Sequence[str], results: Sequence[CollectionQuality]
-) -> dict[str, Any]:
-    columns = results[0].columns
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "zen_fast.eval", *arguments],
-        "git_commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "depth": options.depth,
-        "seed": options.seed,
-        "measure": "nDCG@10 x 100; changes and differences are from the first column",
-        "change_of_mean_percent": {
-            column.name: mean_relative_change(results, place)
-            for place, column in enumerate(columns)
-        },
-        "collections": [asdict(result) for result in results],
+def _first_stages(
+    collection: Collection,
+    target: Target,
+    query_ids: Sequence[str],
+    embedder: ZenEmbedder | None,
+    options: argparse.Namespace,
+) -> Iterator[tuple[str, Retrieved]]:
+    if target.judged:
+        yield "judged", judged(collection, query_ids)
+        return
+    retriever = None
+    for name in options.first_stage:
+        if name in RETRIEVAL_MODES:
+            if retriever is None:
+                retriever = open_retriever(collection, embedder, options.index)
+            yield name, retrieve(retriever, collection, query_ids, name, options.depth)
+        else:
+            path = Path(name)
+            if path.is_dir():
+                path = path / f"{collection.name}.{target.split}.trec"
+            yield f"{Path(name).stem}.trec", from_run(path, collection, query_ids, options.depth)
+
+
+def _scored(
+    collection: Collection, retrieved: Retrieved, scorers: dict[str, Score]
+) -> dict[str, Scored]:
+    num_pairs = len(scorers) * sum(len(request.documents) for request in retrieved.requests)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"{collection.name}: pairs", total=num_pairs)
+        return score_requests(
+            retrieved.requests, scorers, lambda num_pairs: progress.advance(task, num_pairs)
+        )
+
+
+def _write_runs(
+    folder: Path,
+    collection: Collection,
+    split: str,
+    first_stage: str,
+    retrieved: Retrieved,
+    scored: dict[str, Scored],
+) -> None:
+    """One folder for each system, in which each collection has a file."""
+    runs = {first_stage: retrieved.run} | {
+        f"{first_stage}+{name}": each.run(retrieved.requests) for name, each in scored.items()
     }
+    for name, ranking in runs.items():
+        tag = re.sub(r"[^\w.+-]+", "-", name)
+        (folder / tag).mkdir(exist_ok=True)
+        write_run(ranking, folder / tag / f"{collection.name}.{split}.trec", tag)

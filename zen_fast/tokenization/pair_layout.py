@@ -32,6 +32,8 @@ class PairLayout:
     suffix: Run
     query_type: int
     document_type: int
+    has_query: bool = True
+    """False for a text by itself, beside which the query is empty."""
 
     @property
     def num_special_tokens(self) -> int:
@@ -75,6 +77,7 @@ class PairLayout:
             suffix=untyped(self.suffix),
             query_type=0,
             document_type=0,
+            has_query=self.has_query,
         )
 
 
@@ -96,22 +99,56 @@ def learn_layout(tokenizer: Tokenizer) -> PairLayout:
     return layout
 
 
+def learn_text_layout(tokenizer: Tokenizer) -> PairLayout:
+    """The layout of a text by itself: a pair whose query, and what would part it, are empty.
+
+    Args:
+        tokenizer: its padding and truncation must be off.
+
+    Raises:
+        UnsupportedModelError: its texts are not special tokens, text, special tokens.
+    """
+    nothing = Run(np.array([], dtype=np.int32), np.array([], dtype=np.int32))
+    probe, *_ = PROBE_TEXTS
+    whole = tokenizer.encode(probe)
+    sequences: Sequence[int | None] = whole.sequence_ids
+    if 0 not in sequences or not tokenizer.num_special_tokens_to_add(False):
+        raise _unsupported_text()
+    start = sequences.index(0)
+    stop = start + len(tokenizer.encode(probe, add_special_tokens=False).ids)
+    layout = PairLayout(
+        prefix=_run(whole, 0, start),
+        middle=nothing,
+        suffix=_run(whole, stop, len(whole.ids)),
+        query_type=0,
+        document_type=whole.type_ids[start],
+        has_query=False,
+    )
+    for text in PROBE_TEXTS:
+        whole, alone = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False)
+        built = layout.pair(layout.head(nothing.token_ids), np.array(alone.ids, dtype=np.int32))
+        if (built.token_ids.tolist(), built.token_type_ids.tolist()) != (whole.ids, whole.type_ids):
+            raise _unsupported_text()
+    return layout
+
+
+def _run(encoding: Encoding, start: int, stop: int) -> Run:
+    return Run(
+        np.array(encoding.ids[start:stop], dtype=np.int32),
+        np.array(encoding.type_ids[start:stop], dtype=np.int32),
+    )
+
+
 def _read_layout(first: Encoding, second: Encoding, pair: Encoding) -> PairLayout:
     sequences: Sequence[int | None] = pair.sequence_ids
     if not first.ids or not second.ids or 0 not in sequences or 1 not in sequences:
         raise _unsupported()
     query_start, document_start = sequences.index(0), sequences.index(1)
 
-    def run(start: int, stop: int) -> Run:
-        return Run(
-            np.array(pair.ids[start:stop], dtype=np.int32),
-            np.array(pair.type_ids[start:stop], dtype=np.int32),
-        )
-
     return PairLayout(
-        prefix=run(0, query_start),
-        middle=run(query_start + len(first.ids), document_start),
-        suffix=run(document_start + len(second.ids), len(pair.ids)),
+        prefix=_run(pair, 0, query_start),
+        middle=_run(pair, query_start + len(first.ids), document_start),
+        suffix=_run(pair, document_start + len(second.ids), len(pair.ids)),
         query_type=pair.type_ids[query_start],
         document_type=pair.type_ids[document_start],
     )
@@ -128,4 +165,11 @@ def _unsupported() -> UnsupportedModelError:
     return UnsupportedModelError(
         "the tokenizer's post-processor does not lay a pair out as special tokens, query, special "
         "tokens, document, special tokens; only such cross-encoders are supported"
+    )
+
+
+def _unsupported_text() -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "the tokenizer's post-processor does not lay a text out as special tokens, text, special "
+        "tokens, with one special token at least; only such bi-encoders are supported"
     )

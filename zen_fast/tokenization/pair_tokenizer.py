@@ -49,6 +49,8 @@ class PairTokenizer:
             query; None for all of them.
         uses_token_types: False where the model is not told token types (all of them are 0).
         cache_bytes: bound on the memory that remembers tokenized texts; 0 remembers none.
+        layout: where the special tokens are; None learns it from the tokenizer's pairs. With
+            `learn_text_layout` a document beside an empty query is a text by itself.
 
     Raises:
         InvalidArgumentError: `max_length` leaves no room beside the special tokens, or another
@@ -70,6 +72,7 @@ class PairTokenizer:
         max_windows: int | None = None,
         uses_token_types: bool = True,
         cache_bytes: int = 0,
+        layout: PairLayout | None = None,
     ) -> None:
         check_truncation(truncation)
         if long_documents not in LONG_DOCUMENTS:
@@ -80,7 +83,8 @@ class PairTokenizer:
         windows = WindowSettings(window_overlap, max_windows)
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        layout = learn_layout(tokenizer)
+        if layout is None:
+            layout = learn_layout(tokenizer)
         self._layout: PairLayout = layout if uses_token_types else layout.without_types()
         if max_length is not None and max_length <= self._layout.num_special_tokens:
             raise InvalidArgumentError(
@@ -162,7 +166,8 @@ class PairTokenizer:
             head = self._head(heads, query, query_text, num_query)
             pairs.append(self._layout.pair(head, self._cut(document_text.token_ids, num_document)))
         if num_cut and self._windows is None and self._right_to_warn.acquire(blocking=False):
-            _warn_of_cut(num_cut, len(documents), self._max_length)
+            warn = _warn_of_cut if self._layout.has_query else _warn_of_cut_text
+            warn(num_cut, len(documents), self._max_length)
         return pairs
 
     def encode_windows(
@@ -239,6 +244,16 @@ def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> No
         "once)",
         num_cut,
         num_documents,
+        max_length,
+    )
+
+
+def _warn_of_cut_text(num_cut: int, num_texts: int, max_length: int | None) -> None:
+    logger.warning(
+        "%d of %d texts were cut off to fit into max_length=%s tokens; where the model has more "
+        "positions, a larger max_length reads more of them (this is said once)",
+        num_cut,
+        num_texts,
         max_length,
     )
 

@@ -22,6 +22,7 @@ from zen_fast.tokenization.language_model_tokenizers import (
     LANGUAGE_MODEL_CLASSES,
     NAMED_WRONGLY,
 )
+from zen_fast.tokenization.pair_layout import PairLayout
 from zen_fast.tokenization.pair_tokenizer import PairTokenizer
 from zen_fast.tokenization.prompt_tokenizer import PromptTokenizer
 from zen_fast.tokenization.tokenizer_classes import (
@@ -68,8 +69,12 @@ class StockTokenizer:
         window_overlap: float = DEFAULT_WINDOW_OVERLAP,
         max_windows: int | None = None,
         cache_bytes: int = 0,
+        layout: PairLayout | None = None,
     ) -> PairTokenizer:
         """The pair tokenizer for a model whose positions end at `longest_supported` tokens.
+
+        Args:
+            layout: None for that of the tokenizer's pairs.
 
         Raises:
             InvalidArgumentError: `max_length` is longer than that, or too short for any text.
@@ -87,6 +92,7 @@ class StockTokenizer:
             max_windows=max_windows,
             uses_token_types=self.uses_token_types,
             cache_bytes=cache_bytes,
+            layout=layout,
         )
 
     def prompt_tokenizer(

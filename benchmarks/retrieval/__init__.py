@@ -1,0 +1,1 @@
+"""Retrieval measured: a million documents, and a corpus through a bi-encoder."""

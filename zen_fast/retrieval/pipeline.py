@@ -1,0 +1,72 @@
+"""Two stages as one: retrieve, rerank."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zen_fast.arguments import positive_count
+from zen_fast.documents import RankedDocument
+from zen_fast.reranker import ZenReranker
+from zen_fast.retrieval.retriever import ZenRetriever
+
+DEFAULT_NUM_CANDIDATES = 100
+
+
+@dataclass(frozen=True)
+class TwoStageResult:
+    """What a query found, and what each stage took."""
+
+    documents: list[RankedDocument]
+    """Best first; each `document` is the retriever's Candidate, each `index` its rank there."""
+    num_candidates: int
+    """That the reranker read."""
+    retrieve_ms: float
+    rerank_ms: float
+
+
+class TwoStagePipeline:
+    """A retriever's candidates in a reranker's order.
+
+    Args:
+        num_candidates: documents that the retriever brings for each query.
+
+    Raises:
+        InvalidArgumentError, InvalidTypeError: `num_candidates` is no positive number.
+    """
+
+    def __init__(
+        self,
+        retriever: ZenRetriever,
+        reranker: ZenReranker,
+        *,
+        num_candidates: int = DEFAULT_NUM_CANDIDATES,
+    ) -> None:
+        self.retriever = retriever
+        self.reranker = reranker
+        self.num_candidates = positive_count("num_candidates", num_candidates)
+
+    def search(self, query: str, k: int = 10) -> TwoStageResult:
+        """The best `k` documents for `query`; raises as `ZenRetriever.retrieve` and `rerank`."""
+        (result,) = self.batch_search([query], k)
+        return result
+
+    def batch_search(self, queries: Sequence[str], k: int = 10) -> list[TwoStageResult]:
+        """`search` for many queries; each result's times are its share of the whole batch's."""
+        k = positive_count("k", k)
+        started = time.perf_counter()
+        found = self.retriever.batch_retrieve(queries, max(k, self.num_candidates))
+        retrieved = time.perf_counter()
+        rankings = self.reranker.batch_rerank(queries, found, k=k)
+        reranked = time.perf_counter()
+        per_query_ms = 1000 / max(len(found), 1)
+        return [
+            TwoStageResult(
+                documents=ranking,
+                num_candidates=len(candidates),
+                retrieve_ms=(retrieved - started) * per_query_ms,
+                rerank_ms=(reranked - retrieved) * per_query_ms,
+            )
+            for ranking, candidates in zip(rankings, found, strict=True)
+        ]
