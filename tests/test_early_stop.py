@@ -251,7 +251,7 @@ def test_calibrate_command_fits_a_model_that_then_stops_early(
     words = np.array(" ".join(SENTENCES[:2] + SENTENCES[7:]).split())
     with (data / "corpus.jsonl").open("w") as corpus:
         for index in range(80):
-            text = " ".join(rng.choice(words, 12))
+            text = " ".join(rng.choice(words, 30))
             corpus.write(json.dumps({"_id": f"d{index}", "title": "", "text": text}) + "\n")
     with (
         (data / "queries.jsonl").open("w") as queries,
@@ -266,7 +266,7 @@ def test_calibrate_command_fits_a_model_that_then_stops_early(
     assert main(arguments) == 0
     assert "early_stop" in capsys.readouterr().out
     reranker = ZenReranker.from_pretrained(folder, num_threads=1)
-    documents = [" ".join(rng.choice(words, 12)) for _ in range(70)]
+    documents = [" ".join(rng.choice(words, 30)) for _ in range(70)]
     exact = reranker.rerank(documents[0], documents)
     partial = reranker.rerank(documents[0], documents, early_stop=0.5)
     assert exact.work.num_scored == 70

@@ -109,8 +109,8 @@ def _normal_equations(
     return (rows.T @ rows).astype(np.float64), (rows.T @ logits).astype(np.float64)
 
 
-def _solve(products: Floats, targets: Floats) -> Floats:
-    weight: Floats = np.linalg.solve(products + _RIDGE * np.eye(len(targets)), targets)
+def _solve(products: Floats, targets: Floats) -> NDArray[Any]:
+    weight: NDArray[Any] = np.linalg.solve(products + _RIDGE * np.eye(len(targets)), targets)
     return weight
 
 
