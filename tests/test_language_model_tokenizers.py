@@ -53,7 +53,7 @@ def test_ids_equal_stock(tmp_path: Path, family: str) -> None:
         (save_llama, {"add_bos_token": True, "legacy": True}),
         (save_llama, {"add_prefix_space": False}),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "__name__", str(each)),
 )
 def test_settings_change_ids_as_they_change_stock(
     tmp_path: Path, save: Any, settings: dict[str, Any]

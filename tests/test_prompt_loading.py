@@ -112,7 +112,7 @@ def test_published_models_are_known_by_name(
         ("Qwen/Qwen3-Reranker-0.6B", {"model_type": "llama"}),
         ("mixedbread-ai/mxbai-rerank-base-v1", {"model_type": "qwen2"}),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "__name__", str(each)),
 )
 def test_language_model_of_which_nothing_is_known_is_an_error(
     folders: dict[Callable[[Path], Path], Path], model: str, config: dict[str, Any]

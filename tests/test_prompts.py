@@ -279,7 +279,7 @@ def test_documents_are_remembered_across_queries_and_threads(
         (save_qwen2, [AddedToken(">:", rstrip=True, normalized=False)]),
         (save_qwen2, [AddedToken("(a", lstrip=True, normalized=False)]),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "__name__", str(each)),
 )
 def test_body_is_one_text_also_where_its_seam_is_not_safe(
     tmp_path: Path, save: Callable[[Path], Path], added: list[AddedToken]
@@ -357,7 +357,7 @@ def test_query_that_leaves_no_room_and_limits_that_do_not_are_errors(
         ({"parts": ("{query}{document}",), "activation": "softplus"}, "activation"),
         ({"parts": ("{query}{document}",), "query_share": 0.75}, "parts of their own"),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "__name__", str(each)),
 )
 def test_template_that_is_none_is_an_error(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_embedders import save_embedder
 from toy_training import toy_recipe, write_base, write_collections
 
 from zen_fast import ZenReranker
@@ -145,6 +146,16 @@ def test_readme_calibrate_command_writes_a_calibration(command: str, folder: Pat
     """As written but for time: one query of each collection, with four candidates."""
     _run(f"{command} --queries 1 --depth 4", folder)
     assert (folder / "early_stop.json").stat().st_size > 0
+
+
+def test_readme_retrieval_commands_run_one_after_the_other(folder: Path) -> None:
+    save_embedder(folder / "path" / "to" / "all-MiniLM-L6-v2")
+    programs = ("zen-fast index", "zen-fast search", "zen-fast eval --first-stage")
+    commands = [command for program in programs for command in _commands_of(program)]
+    assert len(commands) == len(programs)
+    outputs = [_run(command, folder) for command in commands]
+    assert "Greenhouse" in outputs[1]
+    assert "hybrid" in (folder / "report.md").read_text()
 
 
 def test_readme_int8_figures_are_those_of_the_committed_results() -> None:
