@@ -89,7 +89,7 @@ class PausedPairs:
         pooled = means
         if self._pooling != "mean":
             read = starts if self._pooling == "first" else starts + lengths - 1
-            pooled = np.asarray(paused.states[read], dtype=means.dtype)
+            pooled = paused.states[read]
         return np.hstack((pooled, means, head_means))
 
     def finish(self, kept: NDArray[np.bool_]) -> NDArray[np.float32]:

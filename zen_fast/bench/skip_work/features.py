@@ -26,40 +26,31 @@ class Feature:
 
 
 def features(options: SkipWorkOptions) -> Iterator[Feature]:
-    """Every row, the exact one first; each has the model loaded as it needs it."""
+    """Every row, the exact one first; the model is loaded for each as it needs it."""
     exact = _reranker(options)
     k = options.k
-    yield Feature(EXACT, "exact", None, lambda request: _rank(exact, request, k))
-    cached = _reranker(options, score_cache="memory")
-
-    def warm(request: Request) -> Ranking:
-        return _rank(cached, request, k)
-
-    yield Feature("score cache, first call", "cache", 0, warm)
-    yield Feature("score cache, same call again", "cache", 1, warm)
-    for share in options.shares:
-        yield Feature(f"early_stop={share:g}", "early_stop", share, _stopping(exact, k, share))
-    for milliseconds in options.deadlines_ms:
-        yield Feature(
-            f"deadline_ms={milliseconds:g}",
-            "deadline",
-            milliseconds,
-            _until(exact, k, milliseconds),
+    yield Feature(EXACT, "exact", None, _calling(exact, k))
+    if "cache" in options.kinds:
+        cached = _reranker(options, score_cache="memory")
+        yield Feature("score cache, first call", "cache", 0, _calling(cached, k))
+        yield Feature("score cache, same call again", "cache", 1, _calling(cached, k))
+    if "early_stop" in options.kinds:
+        for share in options.shares:
+            rank = _calling(exact, k, early_stop=share)
+            yield Feature(f"early_stop={share:g}", "early_stop", share, rank)
+    if "deadline" in options.kinds:
+        for milliseconds in options.deadlines_ms:
+            rank = _calling(exact, k, deadline_ms=milliseconds)
+            yield Feature(f"deadline_ms={milliseconds:g}", "deadline", milliseconds, rank)
+    if "long" in options.kinds:
+        length = options.short_length
+        truncating = _reranker(options, max_length=length)
+        yield Feature(f"truncated to {length} tokens", "long", 0, _calling(truncating, k))
+        chunking = _reranker(
+            options, max_length=length, long_documents="chunk", max_windows=options.windows
         )
-    length = options.short_length
-    truncating = _reranker(options, max_length=length)
-    yield Feature(
-        f"truncated to {length} tokens", "long", 0, lambda request: _rank(truncating, request, k)
-    )
-    chunking = _reranker(
-        options, max_length=length, long_documents="chunk", max_windows=options.windows
-    )
-    yield Feature(
-        f"best {options.windows} windows of {length} tokens",
-        "long",
-        1,
-        lambda request: _rank(chunking, request, k),
-    )
+        name = f"best {options.windows} windows of {length} tokens"
+        yield Feature(name, "long", 1, _calling(chunking, k))
 
 
 def _reranker(options: SkipWorkOptions, **choices: Any) -> ZenReranker:
@@ -73,15 +64,10 @@ def _reranker(options: SkipWorkOptions, **choices: Any) -> ZenReranker:
     )
 
 
-def _rank(reranker: ZenReranker, request: Request, k: int) -> Ranking:
-    return reranker.rerank(request.query, request.documents, k)
+def _calling(reranker: ZenReranker, k: int, **choices: float) -> Callable[[Request], Ranking]:
+    """A call of `rerank`, with `early_stop` or `deadline_ms` where it is given."""
 
+    def rank(request: Request) -> Ranking:
+        return reranker.rerank(request.query, request.documents, k, **choices)
 
-def _stopping(reranker: ZenReranker, k: int, share: float) -> Callable[[Request], Ranking]:
-    return lambda request: reranker.rerank(request.query, request.documents, k, early_stop=share)
-
-
-def _until(reranker: ZenReranker, k: int, milliseconds: float) -> Callable[[Request], Ranking]:
-    return lambda request: reranker.rerank(
-        request.query, request.documents, k, deadline_ms=milliseconds
-    )
+    return rank

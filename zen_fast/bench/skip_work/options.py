@@ -19,6 +19,8 @@ examples:
   python -m zen_fast.bench --skip-work --data data/cranfield data/squad:dev --plot curve.png
 """
 
+KINDS = ("cache", "early_stop", "deadline", "long")
+
 
 @dataclass(frozen=True)
 class SkipWorkOptions:
@@ -32,6 +34,8 @@ class SkipWorkOptions:
     num_queries: int
     num_candidates: int
     k: int
+    kinds: tuple[str, ...]
+    """Of KINDS: which features are compared with scoring every candidate."""
     shares: tuple[float, ...]
     deadlines_ms: tuple[float, ...]
     short_length: int
@@ -53,6 +57,7 @@ def parse_options(arguments: Sequence[str]) -> SkipWorkOptions:
         num_queries=parsed.queries,
         num_candidates=parsed.candidates,
         k=parsed.k,
+        kinds=tuple(parsed.only),
         shares=tuple(parsed.early_stop),
         deadlines_ms=tuple(parsed.deadline_ms),
         short_length=parsed.short_length,
@@ -87,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--candidates", type=int, default=100, metavar="N", help="(default: 100)")
     parser.add_argument("--k", type=int, default=10, help="results asked for (default: 10)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=KINDS,
+        default=KINDS,
+        metavar="KIND",
+        help=f"of {', '.join(KINDS)} (default: all)",
+    )
     parser.add_argument(
         "--early-stop",
         type=_numbers,
