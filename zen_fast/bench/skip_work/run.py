@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,11 +20,15 @@ from zen_fast.bench.skip_work.features import EXACT, Feature, features
 from zen_fast.bench.skip_work.options import SkipWorkOptions
 from zen_fast.bench.skip_work.report import print_rows, write_curve
 from zen_fast.bench.standard_library import standard_library_collection
+from zen_fast.bench.table import ReportConsole
 from zen_fast.candidates import Request, answerable_queries, bm25_requests
 from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.metrics import ndcg_at_10
 from zen_fast.machine import describe_machine, describe_versions, git_commit
+
+_PIPED_WIDTH = 130
+"""Columns where no terminal says how many there are."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def run(options: SkipWorkOptions, arguments: Sequence[str]) -> int:
         options.json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot_path is not None:
         write_curve(rows, options.plot_path)
-    print_rows(rows, Console())
+    print_rows(rows, ReportConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH))
     return 0
 
 
