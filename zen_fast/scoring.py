@@ -93,18 +93,17 @@ class Scorer:
         fresh: PairScores,
     ) -> PairScores:
         scores = PairScores.empty(len(pairs), fresh.logits.shape[1], fresh.spans is not None)
-        scores = replace(
-            scores, is_cached=np.array([pair in known for pair in pairs], dtype=np.bool_)
-        )
+        is_cached = np.array([pair in known for pair in pairs], dtype=np.bool_)
+        scores = replace(scores, is_cached=is_cached)
         place = {pair: index for index, pair in enumerate(missing)}
         fresh_pairs = [(to, place[pair]) for to, pair in enumerate(pairs) if pair in place]
         if fresh_pairs:
             to, source = (np.array(each) for each in zip(*fresh_pairs, strict=True))
             spans = None if fresh.spans is None else fresh.spans[source]
             scores.put(to, PairScores(fresh.logits[source], spans))
-        for index, pair in enumerate(pairs):
-            if pair in known:
-                scores.put([index], known_scores(known[pair]))
+        if known:
+            to = np.flatnonzero(is_cached)
+            scores.put(to, known_scores([known[pairs[index]] for index in to]))
         return scores
 
 
@@ -113,10 +112,13 @@ def _asked(query: str, instruction: str | None) -> str:
     return query if instruction is None else f"{len(instruction)} {instruction} {query}"
 
 
-def known_scores(entry: CachedScore) -> PairScores:
-    """The scores of one pair, from what the cache knows of it."""
-    span = None if entry.span is None else np.array([entry.span], dtype=np.int32)
-    return PairScores(entry.logits[None], span)
+def known_scores(entries: Sequence[CachedScore]) -> PairScores:
+    """The scores of pairs, from what the cache knows of them; at least one."""
+    spans = [entry.span for entry in entries if entry.span is not None]
+    return PairScores(
+        np.stack([entry.logits for entry in entries]),
+        np.array(spans, dtype=np.int32) if spans else None,
+    )
 
 
 def _entry(scores: PairScores, index: int) -> CachedScore:

@@ -171,7 +171,7 @@ class Waves:
             text = self._documents[index]
             entry = known.get((self._query, text))
             if entry is not None:
-                self._take(np.array([index]), known_scores(entry))
+                self._take(np.array([index]), known_scores([entry]))
                 self._num_cached += 1
             elif text not in self._first and text not in self._given_up:
                 waiting.setdefault(text, index)
