@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -156,6 +157,26 @@ def test_readme_retrieval_commands_run_one_after_the_other(folder: Path) -> None
     outputs = [_run(command, folder) for command in commands]
     assert "Greenhouse" in outputs[1]
     assert "hybrid" in (folder / "report.md").read_text()
+
+
+def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
+    results = ROOT / "benchmarks" / "results"
+    report = json.loads((results / "zen-mini-early-stop-int8.json").read_text())
+    section = README.split("\n## What need not be scored\n")[1].split("\n## ")[0]
+    written = re.findall(
+        r"^\| ([\d.]+) \| (\d+) % \| ([\d.]+) \| ([\d.]+) \|", section, re.MULTILINE
+    )
+    assert len(written) == 4
+    for setting, saved, overlap, ndcg in written:
+        rows = [row for row in report["rows"] if row["setting"] == float(setting)]
+        assert len(rows) == 6
+        means = [
+            fmean(row[key] for row in rows) for key in ("saved_percent", "overlap", "ndcg_at_10")
+        ]
+        assert (int(saved), float(overlap), float(ndcg)) == tuple(
+            round(mean, digits) for mean, digits in zip(means, (None, 3, 1), strict=True)
+        )
+        assert means[1] >= float(setting)
 
 
 def test_readme_int8_figures_are_those_of_the_committed_results() -> None:
