@@ -90,9 +90,9 @@ def run(options: SkipWorkOptions, arguments: Sequence[str]) -> int:
                     answers[collection.name].setdefault(feature.name, []).append(answer)
                     progress.advance(task)
             rows += summarize(compared, collection, requests, answers[collection.name])
-    if options.json_path is not None:
-        report = _report(options, arguments, rows, answers)
-        options.json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            if options.json_path is not None:  # after each, so that an interrupt loses little
+                report = _report(options, arguments, rows, answers)
+                options.json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot_path is not None:
         write_curve(rows, options.plot_path)
     print_rows(rows, ReportConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH))
