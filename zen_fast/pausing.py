@@ -86,11 +86,10 @@ class PausedPairs:
         ends = np.minimum(starts + num_head, paused.batch.num_tokens - 1)
         bounds = np.column_stack((starts, ends)).reshape(-1)
         head_means = np.add.reduceat(paused.states, bounds)[::2] / num_head[:, None]
-        pooled = means
-        if self._pooling != "mean":
-            read = starts if self._pooling == "first" else starts + lengths - 1
-            pooled = paused.states[read]
-        return np.hstack((pooled, means, head_means))
+        if self._pooling == "mean":
+            return np.hstack((means, means, head_means))
+        read = starts if self._pooling == "first" else starts + lengths - 1
+        return np.hstack((paused.states[read], means, head_means))
 
     def finish(self, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Logits of the pairs that are kept, in order: (kept.sum(), num_labels) fp32.

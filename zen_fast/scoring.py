@@ -103,7 +103,7 @@ class Scorer:
             scores.put(to, PairScores(fresh.logits[source], spans))
         if known:
             to = np.flatnonzero(is_cached)
-            scores.put(to, known_scores([known[pairs[index]] for index in to]))
+            scores.put(to, known_scores([known[pair] for pair in pairs if pair in known]))
         return scores
 
 

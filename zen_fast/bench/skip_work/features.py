@@ -64,10 +64,17 @@ def _reranker(options: SkipWorkOptions, **choices: Any) -> ZenReranker:
     )
 
 
-def _calling(reranker: ZenReranker, k: int, **choices: float) -> Callable[[Request], Ranking]:
-    """A call of `rerank`, with `early_stop` or `deadline_ms` where it is given."""
+def _calling(
+    reranker: ZenReranker,
+    k: int,
+    early_stop: float | None = None,
+    deadline_ms: float | None = None,
+) -> Callable[[Request], Ranking]:
+    """A call of `rerank`."""
 
     def rank(request: Request) -> Ranking:
-        return reranker.rerank(request.query, request.documents, k, **choices)
+        return reranker.rerank(
+            request.query, request.documents, k, early_stop=early_stop, deadline_ms=deadline_ms
+        )
 
     return rank
