@@ -128,7 +128,7 @@ def test_deadline_returns_what_is_scored_before_the_rest_in_order(
     assert work.stopped == "deadline"
     assert work.is_partial
     assert 0 < work.num_scored < len(documents)
-    assert seconds < 0.4
+    assert seconds < 0.6  # all of them take 0.84, and a busy machine is late, too
     scored = [each for each in ranking if not math.isnan(each.score)]
     assert list(ranking[: len(scored)]) == scored
     assert [each.score for each in scored] == sorted((each.score for each in scored), reverse=True)
