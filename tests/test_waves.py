@@ -133,6 +133,8 @@ def test_deadline_returns_what_is_scored_before_the_rest_in_order(
     assert list(ranking[: len(scored)]) == scored
     assert [each.score for each in scored] == sorted((each.score for each in scored), reverse=True)
     assert all(each.score == exact[each.index] for each in scored)
+    first = documents[0]  # comes again at the end: its score is known, and costs no time
+    assert {each.index for each in scored if each.document == first} == {0, len(documents) - 1}
     unscored = [each.index for each in ranking[len(scored) :]]
     assert unscored == sorted(unscored)
     assert len(ranking) == len(documents)

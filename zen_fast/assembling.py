@@ -89,7 +89,7 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
     settings = read_settings(checkpoint.folder)
     if max_length is None:
         max_length = settings.pair_length(checkpoint.spec.max_length)
-    prompt = read_prompt(model, checkpoint, choices.template)
+    prompt = read_prompt(model, checkpoint, stock, settings, choices.template)
     if checkpoint.vocabulary is not None:
         checkpoint = answering(checkpoint, prompt)
     tokenizer = _tokenizer(stock, prompt, choices)(
@@ -114,24 +114,23 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
 
 
 def read_prompt(
-    model: str | Path, checkpoint: Checkpoint, template: str | PromptTemplate | None = None
+    model: str | Path,
+    checkpoint: Checkpoint,
+    stock: StockTokenizer,
+    settings: SentenceTransformersSettings,
+    template: str | PromptTemplate | None = None,
 ) -> Prompt | None:
     """The prompt that a checkpoint's model reads; None for a classifier that reads a bare pair.
 
     Raises:
         ZenError: see `load_prompt`.
     """
-    folder, config, tokenizer_config = (
+    return load_prompt(
         checkpoint.folder,
         checkpoint.config,
         checkpoint.tokenizer_config,
-    )
-    return load_prompt(
-        folder,
-        config,
-        tokenizer_config,
-        load_stock_tokenizer(folder, config, tokenizer_config),
-        read_settings(folder),
+        stock,
+        settings,
         model=str(model),
         template=template,
     )

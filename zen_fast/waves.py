@@ -155,11 +155,11 @@ class Waves:
         while waiting:
             encoded = self._encode_fitting(waiting)
             if not encoded.num_pairs:
-                return False
+                break
             piece, waiting = waiting[: encoded.num_pairs], waiting[encoded.num_pairs :]
             self._score(np.array(piece), encoded)
-        self._repeat(wave)
-        return True
+        self._repeat(wave)  # in any case: a score that is known costs no time
+        return not waiting
 
     def _recall(self, wave: range) -> list[int]:
         """Take what the cache knows; the candidates of `wave` that are left, each text once."""
