@@ -11,9 +11,9 @@ import pytest
 from zen_fast import ZenReranker
 from zen_fast.bench.models import BenchModel, open_model
 from zen_fast.bench.random_model import SHAPES, write_random_model
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.workloads import cut_text
 from zen_fast.candidates import Request
+from zen_fast.standard_library import standard_library_collection
 
 
 @dataclass(frozen=True)

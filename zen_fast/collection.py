@@ -51,6 +51,12 @@ class Collection:
         return Collection(self.name, documents, self.queries, self.judgements)
 
 
+def load_target(target: str) -> Collection:
+    """The collection that a command line calls FOLDER[:SPLIT]; raises as `load_collection`."""
+    folder, _, split = target.partition(":")
+    return load_collection(Path(folder), split or "test")
+
+
 def load_collection(folder: Path, split: str = "test") -> Collection:
     """Read a BEIR folder (`corpus.jsonl[.gz]`, `queries.jsonl[.gz]`, `qrels/<split>.tsv`).
 

@@ -33,7 +33,7 @@ from benchmarks.engines.conversion import (
 from benchmarks.engines.streams import StreamedEngine
 from zen_fast.bench.engines import EngineOptions
 from zen_fast.bench.engines.padded_batches import Batch
-from zen_fast.bench.standard_library import standard_library_collection
+from zen_fast.standard_library import standard_library_collection
 
 _CALIBRATION_PAIRS = 64
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks.gpu_gate.context import Context
 from zen_fast.bench.models import open_model
 from zen_fast.bench.random_model import SHAPES, write_random_model
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.workloads import cut_text
 from zen_fast.candidates import Request
+from zen_fast.standard_library import standard_library_collection
 from zen_fast.tokenization import PairTokenizer
 
 _SEED = 0

@@ -23,9 +23,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.eval.metrics import percentiles
 from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.standard_library import standard_library_collection
 
 NUM_QUERIES = 200
 REPLACED_SHARE = 0.3

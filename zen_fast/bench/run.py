@@ -28,7 +28,6 @@ from zen_fast.bench.models import BenchModel, open_model
 from zen_fast.bench.options import BenchOptions
 from zen_fast.bench.plot import write_plot
 from zen_fast.bench.random_model import SHAPES, write_random_model
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.summary import summarize
 from zen_fast.bench.table import ReportConsole, print_profiles, print_report
 from zen_fast.bench.workloads import CUT_TEXT, Workload, cut_text, ranking, requests_per_turn
@@ -36,6 +35,7 @@ from zen_fast.checkpoint.location import locate
 from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.standard_library import standard_library_collection
 
 _FORMAT = 1
 _REPORTING_SECONDS = 3.0

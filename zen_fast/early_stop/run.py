@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.candidates import Request, bm25_requests
 from zen_fast.checkpoint.location import locate
-from zen_fast.collection import Collection, load_collection
+from zen_fast.collection import Collection, load_target
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
 from zen_fast.early_stop.calibration import Calibration
 from zen_fast.early_stop.choosing import candidates
@@ -23,6 +22,7 @@ from zen_fast.early_stop.storing import FILE_NAME, checkpoint_fingerprint, save_
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.reranker import ZenReranker
+from zen_fast.standard_library import standard_library_collection
 
 STANDARD_LIBRARY = "stdlib"
 
@@ -82,8 +82,7 @@ def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, R
 def _collection(target: str) -> Collection:
     if target == STANDARD_LIBRARY:
         return standard_library_collection()
-    name, _, split = target.partition(":")
-    return load_collection(Path(name), split or "test")
+    return load_target(target)
 
 
 def _score(engine: Engine, collection: str, request: Request) -> ScoredList:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zen_fast.bench.skip_work.features import EXACT, Feature, features
 from zen_fast.bench.skip_work.options import SkipWorkOptions
 from zen_fast.bench.skip_work.report import print_rows, write_curve
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.table import ReportConsole
 from zen_fast.candidates import Request, answerable_queries, bm25_requests
-from zen_fast.collection import Collection, load_collection
+from zen_fast.collection import Collection, load_target
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.metrics import ndcg_at_10
 from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.standard_library import standard_library_collection
 
 _PIPED_WIDTH = 130
 """Columns where no terminal says how many there are."""
@@ -102,9 +101,7 @@ def run(options: SkipWorkOptions, arguments: Sequence[str]) -> int:
 def _collections(options: SkipWorkOptions) -> Iterator[Collection]:
     if not options.data:
         yield standard_library_collection()
-    for target in options.data:
-        folder, _, split = target.partition(":")
-        yield load_collection(Path(folder), split or "test")
+    yield from map(load_target, options.data)
 
 
 def _requests(collection: Collection, options: SkipWorkOptions) -> list[Request]:

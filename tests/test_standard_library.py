@@ -9,10 +9,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from zen_fast.bench.random_model import SHAPES, write_random_model
-from zen_fast.bench.standard_library import standard_library_collection
 from zen_fast.bench.workloads import cut_text, ranking
 from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.standard_library import standard_library_collection
 
 SOURCE = '''
 """Parse dates written by people.
