@@ -119,7 +119,8 @@ class HeadAttention {
         kv_head_(kv_head),
         query_begin_(args.one_row_each ? sequence : begin_),
         num_queries_(args.one_row_each ? 1 : length_ - prefix_.length),
-        first_place_(args.causal ? length_ - num_queries_ : 0),
+        head_length_(args.head_lengths != nullptr ? args.head_lengths[sequence] : 0),
+        first_place_(args.causal || args.head_lengths != nullptr ? length_ - num_queries_ : 0),
         block_rows_(query_block_rows(args.max_keys)),
         score_stride_(round_up_to_panel(length_)),
         scratch_(args, length_, scratch) {}
@@ -157,7 +158,8 @@ class HeadAttention {
   int first_key(int place) const { return args_.window < 0 ? 0 : larger(0, place - args_.window); }
   int end_key(int place) const {
     if (args_.causal) return place + 1;
-    return args_.window < 0 ? length_ : smaller(length_, place + args_.window + 1);
+    const int end = place < head_length_ ? head_length_ : length_;
+    return args_.window < 0 ? end : smaller(end, place + args_.window + 1);
   }
 
   // Query rows [first, last) of the sequence.
@@ -179,6 +181,7 @@ class HeadAttention {
       float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
       const int begin = first_key(place + r), end = end_key(place + r);
       add_relative_scores(scores, r, place + r, begin, end);
+      add_position_bias(scores, head, place + r, begin, end);
       if (args_.cap > 0.0f) cap_scores(scores + begin, end - begin);
       sums[r] = softmax_row(scores, begin, end, args_.cap > 0.0f ? 1.0f : args_.scale);
       for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
@@ -233,10 +236,20 @@ class HeadAttention {
     }
   }
 
+  void add_position_bias(float* scores, int head, int query, int begin, int end) const {
+    if (args_.position_bias == nullptr) return;
+    const float* bias = args_.position_bias + head * args_.position_bias_stride + begin - query;
+    for_each_vector(end - begin, [&](int c, int lanes) {
+      float* score = scores + begin + c;
+      store_lanes(load_lanes(score, lanes) + load_lanes(bias + c, lanes), score, lanes);
+    });
+  }
+
   const AttentionArgs& args_;
   int begin_;
   Prefix prefix_;
   int length_, kv_head_, query_begin_, num_queries_;
+  int head_length_;
   int first_place_;  // of the first query row
   int block_rows_, score_stride_;
   AttentionScratch scratch_;

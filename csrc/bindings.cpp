@@ -169,15 +169,16 @@ class RecordedProgram {
 
   void attention(const ViewTuple& query, const ViewTuple& key, const ViewTuple& value,
                  const ViewTuple& out, int layer, int num_heads, int num_kv_heads, float scale,
-                 float cap, bool causal, std::optional<int> window,
+                 float cap, bool causal, bool query_independent, std::optional<int> window,
                  const std::optional<FloatArray>& relative_keys,
                  const std::optional<FloatArray>& relative_queries,
-                 const std::vector<int32_t>& bucket_of_distance) {
+                 const std::vector<int32_t>& bucket_of_distance,
+                 const std::optional<FloatArray>& position_bias) {
     require(num_kv_heads > 0 && num_heads % num_kv_heads == 0, "kv heads are shared out evenly");
-    is_causal_ = is_causal_ && causal;
+    has_prefixes_ = has_prefixes_ && (causal || query_independent);
     kv_stride_ = std::max(kv_stride_, 2 * ptrdiff_t{layer + 1} * view(key).width);
-    const zen::AttentionPattern pattern{layer, num_heads, num_kv_heads,       scale,
-                                        cap,   causal,    window.value_or(-1)};
+    const zen::AttentionPattern pattern{layer, num_heads, num_kv_heads,      scale,
+                                        cap,   causal,    query_independent, window.value_or(-1)};
     zen::RelativeTables relative;
     relative.keys = data_or_null(relative_keys);
     relative.queries = data_or_null(relative_queries);
@@ -195,8 +196,15 @@ class RecordedProgram {
         require(bucket >= 0 && bucket < relative.num_buckets, "buckets are rows of the tables");
       }
     }
+    zen::PositionBias bias;
+    if (position_bias) {
+      require(position_bias->ndim() == 2 && position_bias->shape(0) == num_heads &&
+                  position_bias->shape(1) == 2 * program_.max_length() - 1,
+              "position_bias is (heads, offsets)");
+      bias = {position_bias->data(), static_cast<int>(position_bias->shape(1))};
+    }
     program_.add(zen::make_attention(kernels(), view(query), view(key), view(value), view(out),
-                                     pattern, relative));
+                                     pattern, relative, bias));
   }
 
   void pool(const ViewTuple& x, const ViewTuple& out, const std::string& pooling) {
@@ -225,19 +233,18 @@ class RecordedProgram {
 
   py::array_t<float> run(const IdArray& token_ids, const IdArray& token_type_ids,
                          const IdArray& position_ids, const IdArray& cu_seqlens,
-                         const PrefixList& prefixes, std::optional<int> from_pause,
-                         std::optional<int> to_pause, const std::optional<FloatArray>& states) {
-    return replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, nullptr,
-                  from_pause, to_pause, states);
+                         const IdArray& head_lengths, const PrefixList& prefixes,
+                         std::optional<int> from_pause, std::optional<int> to_pause,
+                         const std::optional<FloatArray>& states) {
+    return replay(token_ids, token_type_ids, position_ids, cu_seqlens, head_lengths, prefixes,
+                  nullptr, from_pause, to_pause, states);
   }
 
   // Keys and values of each sequence's own tokens, (length, floats of one token) each.
-  std::vector<py::array_t<float>> keys_values(const IdArray& token_ids,
-                                              const IdArray& token_type_ids,
-                                              const IdArray& position_ids,
-                                              const IdArray& cu_seqlens,
-                                              const PrefixList& prefixes) {
-    require(is_causal_, "only causal tokens do not depend on what comes after them");
+  std::vector<py::array_t<float>> keys_values(
+      const IdArray& token_ids, const IdArray& token_type_ids, const IdArray& position_ids,
+      const IdArray& cu_seqlens, const IdArray& head_lengths, const PrefixList& prefixes) {
+    require(has_prefixes_, "tokens of this model depend on what comes after them");
     check_sequences(cu_seqlens, token_ids.size(), prefixes);
     std::vector<py::array_t<float>> arrays;
     std::vector<float*> kept;
@@ -246,8 +253,8 @@ class RecordedProgram {
       arrays.emplace_back(std::vector<py::ssize_t>{length, kv_stride_});
       kept.push_back(arrays.back().mutable_data());
     }
-    replay(token_ids, token_type_ids, position_ids, cu_seqlens, prefixes, kept.data(), std::nullopt,
-           std::nullopt, std::nullopt);
+    replay(token_ids, token_type_ids, position_ids, cu_seqlens, head_lengths, prefixes, kept.data(),
+           std::nullopt, std::nullopt, std::nullopt);
     return arrays;
   }
 
@@ -256,18 +263,20 @@ class RecordedProgram {
 
   py::array_t<float> replay(const IdArray& token_ids, const IdArray& token_type_ids,
                             const IdArray& position_ids, const IdArray& cu_seqlens,
-                            const PrefixList& prefixes, float* const* kept,
-                            std::optional<int> from_pause, std::optional<int> to_pause,
-                            const std::optional<FloatArray>& states) {
+                            const IdArray& head_lengths, const PrefixList& prefixes,
+                            float* const* kept, std::optional<int> from_pause,
+                            std::optional<int> to_pause, const std::optional<FloatArray>& states) {
     check_sequences(cu_seqlens, token_ids.size(), prefixes);
     check_ids(token_ids, zen::IdKind::kToken, token_ids.size(), "token_ids");
     check_ids(token_type_ids, zen::IdKind::kTokenType, token_ids.size(), "token_type_ids");
     check_ids(position_ids, zen::IdKind::kPosition, token_ids.size(), "position_ids");
+    check_heads(head_lengths, cu_seqlens);
     zen::Batch batch{};
     batch.token_ids = token_ids.data();
     batch.token_type_ids = token_type_ids.data();
     batch.position_ids = position_ids.data();
     batch.cu_seqlens = cu_seqlens.data();
+    batch.head_lengths = head_lengths.data();
     batch.num_tokens = static_cast<int>(token_ids.size());
     batch.num_sequences = static_cast<int>(cu_seqlens.size()) - 1;
     std::vector<zen::Prefix> rows;
@@ -296,9 +305,9 @@ class RecordedProgram {
     require(cu_seqlens.ndim() == 1 && cu_seqlens.size() >= 2 && cu_seqlens.at(0) == 0 &&
                 cu_seqlens.at(cu_seqlens.size() - 1) == num_tokens,
             "cu_seqlens runs from 0 to the number of tokens");
-    require(prefixes.empty() ||
-                (is_causal_ && static_cast<py::ssize_t>(prefixes.size()) == cu_seqlens.size() - 1),
-            "prefixes are the sequences' of a causal model");
+    require(prefixes.empty() || (has_prefixes_ && static_cast<py::ssize_t>(prefixes.size()) ==
+                                                      cu_seqlens.size() - 1),
+            "prefixes are the sequences', of a model whose first tokens see nothing behind them");
     for (py::ssize_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
       py::ssize_t length = cu_seqlens.at(i + 1) - cu_seqlens.at(i);
       require(length >= 1, "every sequence has a token");
@@ -309,6 +318,16 @@ class RecordedProgram {
         length += prefix.shape(0);
       }
       require(length <= program_.max_length(), "every sequence fits max_length");
+    }
+  }
+
+  void check_heads(const IdArray& head_lengths, const IdArray& cu_seqlens) const {
+    require(head_lengths.ndim() == 1 && head_lengths.size() == cu_seqlens.size() - 1,
+            "head_lengths are the sequences'");
+    for (py::ssize_t i = 0; i < head_lengths.size(); ++i) {
+      require(
+          head_lengths.at(i) >= 0 && head_lengths.at(i) <= cu_seqlens.at(i + 1) - cu_seqlens.at(i),
+          "a head is part of its sequence");
     }
   }
 
@@ -346,7 +365,7 @@ class RecordedProgram {
   std::map<std::vector<double>, std::shared_ptr<const zen::RotaryTables>> rotary_tables_;
   std::vector<py::object> kept_alive_;
   int num_labels_ = 0;
-  bool is_causal_ = true;
+  bool has_prefixes_ = true;
   ptrdiff_t kv_stride_ = 0;  // floats of one token's keys and values in all layers
 };
 
@@ -388,8 +407,8 @@ PYBIND11_MODULE(_C, m) {
       .def("attention", &RecordedProgram::attention, py::arg("query"), py::arg("key"),
            py::arg("value"), py::arg("out"), py::arg("layer"), py::arg("num_heads"),
            py::arg("num_kv_heads"), py::arg("scale"), py::arg("cap"), py::arg("causal"),
-           py::arg("window"), py::arg("relative_keys"), py::arg("relative_queries"),
-           py::arg("bucket_of_distance"))
+           py::arg("query_independent"), py::arg("window"), py::arg("relative_keys"),
+           py::arg("relative_queries"), py::arg("bucket_of_distance"), py::arg("position_bias"))
       .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
       .def("neighbours", &RecordedProgram::neighbours, py::arg("x"), py::arg("out"),
            py::arg("count"))
@@ -398,13 +417,13 @@ PYBIND11_MODULE(_C, m) {
       .def("output", &RecordedProgram::output, py::arg("x"))
       .def(
           "run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),
-          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("prefixes") = PrefixList{},
-          py::arg("from_pause") = py::none(), py::arg("to_pause") = py::none(),
-          py::arg("states") = py::none(),
+          py::arg("position_ids"), py::arg("cu_seqlens"), py::arg("head_lengths"),
+          py::arg("prefixes") = PrefixList{}, py::arg("from_pause") = py::none(),
+          py::arg("to_pause") = py::none(), py::arg("states") = py::none(),
           "Logits (num_sequences, num_labels) of a packed batch, or the states (num_tokens, width) "
           "at to_pause; releases the GIL.")
       .def("keys_values", &RecordedProgram::keys_values, py::arg("token_ids"),
            py::arg("token_type_ids"), py::arg("position_ids"), py::arg("cu_seqlens"),
-           py::arg("prefixes") = PrefixList{},
+           py::arg("head_lengths"), py::arg("prefixes") = PrefixList{},
            "Every layer's keys and values of each sequence's own tokens; releases the GIL.");
 }

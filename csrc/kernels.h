@@ -81,12 +81,17 @@ struct AttentionArgs {
   // Each kv head serves num_heads / num_kv_heads adjacent heads.
   int num_heads, num_kv_heads, head_dim;
   float scale;
-  float cap;          // scaled scores become cap * tanh(score / cap); 0 for no cap
-  bool causal;        // a token attends to none behind it
-  int window;         // largest distance attended to, or -1 for no bound
-  bool one_row_each;  // the query's rows are the sequences' first tokens, or last ones where causal
-  // Causal: (sequences,) or null. This layer's keys begin `prefix_column` floats into each row, the
-  // values kv_heads * head_dim later; rows are `prefix_stride` floats apart.
+  float cap;    // scaled scores become cap * tanh(score / cap); 0 for no cap
+  bool causal;  // a token attends to none behind it
+  int window;   // largest distance attended to, or -1 for no bound
+  // (sequences,) or null: so many first tokens of each sequence see only each other.
+  const int32_t* head_lengths;
+  // The query's rows are the sequences' first tokens, or last ones where causal or with
+  // head_lengths.
+  bool one_row_each;
+  // Causal or with head_lengths: (sequences,) or null. This layer's keys begin `prefix_column`
+  // floats into each row, the values kv_heads * head_dim later; rows are `prefix_stride` floats
+  // apart.
   const Prefix* prefixes;
   ptrdiff_t prefix_column, prefix_stride;
   // DeBERTa: per head, packed (num_buckets, head_dim) tables, or null; see pack_gemm.
@@ -94,6 +99,10 @@ struct AttentionArgs {
   const float* relative_queries;
   const int32_t* bucket_of_distance;  // points at distance 0; index with i - j
   int num_buckets;
+  // T5: per head, rows `position_bias_stride` floats apart, or null; points at offset 0, index with
+  // j - i.
+  const float* position_bias;
+  ptrdiff_t position_bias_stride;
 };
 
 struct EmbeddingTable {

@@ -176,7 +176,8 @@ class Rotary final : public RowwiseOp {
 class Attention final : public Op {
  public:
   Attention(const Kernels& kernels, View query, View key, View value, View out,
-            const AttentionPattern& pattern, const RelativeTables& relative)
+            const AttentionPattern& pattern, const RelativeTables& relative,
+            const PositionBias& bias)
       : kernels_(kernels),
         query_(query),
         key_(key),
@@ -184,7 +185,11 @@ class Attention final : public Op {
         out_(out),
         pattern_(pattern),
         num_buckets_(relative.num_buckets),
-        bucket_of_distance_(relative.bucket_of_distance) {
+        bucket_of_distance_(relative.bucket_of_distance),
+        num_offsets_(bias.num_offsets) {
+    if (bias.rows != nullptr) {
+      position_bias_.assign(bias.rows, bias.rows + ptrdiff_t{pattern.num_heads} * num_offsets_);
+    }
     relative_keys_ = pack_heads(relative.keys);
     relative_queries_ = pack_heads(relative.queries);
   }
@@ -246,6 +251,7 @@ class Attention final : public Op {
     args.scale = pattern_.scale;
     args.cap = pattern_.cap;
     args.causal = pattern_.causal;
+    if (pattern_.query_independent) args.head_lengths = chunk.head_lengths;
     args.window = pattern_.window;
     args.prefixes = chunk.prefixes;
     args.prefix_column = key_column();
@@ -257,6 +263,10 @@ class Attention final : public Op {
     if (!bucket_of_distance_.empty()) {
       args.bucket_of_distance = bucket_of_distance_.data() + bucket_of_distance_.size() / 2;
     }
+    if (!position_bias_.empty()) {
+      args.position_bias = position_bias_.data() + num_offsets_ / 2;
+      args.position_bias_stride = num_offsets_;
+    }
     return args;
   }
 
@@ -265,6 +275,8 @@ class Attention final : public Op {
   AttentionPattern pattern_;
   int num_buckets_;
   std::vector<int32_t> bucket_of_distance_;
+  int num_offsets_;
+  std::vector<float> position_bias_;
   AlignedFloats relative_keys_, relative_queries_;
 };
 
@@ -372,8 +384,9 @@ OpPtr make_rotary(const Kernels& kernels, View x, View out, int num_heads,
 }
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,
-                     const AttentionPattern& pattern, const RelativeTables& relative) {
-  return std::make_unique<Attention>(kernels, query, key, value, out, pattern, relative);
+                     const AttentionPattern& pattern, const RelativeTables& relative,
+                     const PositionBias& bias) {
+  return std::make_unique<Attention>(kernels, query, key, value, out, pattern, relative, bias);
 }
 
 OpPtr make_token_pool(View x, View out, bool last) {

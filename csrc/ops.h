@@ -38,6 +38,7 @@ struct Chunk {
   // rows like a prefix's
   float* const* kept;
   ptrdiff_t kv_stride;
+  const int32_t* head_lengths;  // (num_sequences,), see AttentionArgs
   int num_tokens, num_sequences;
   int max_keys;   // of one sequence, its prefix included
   float* logits;  // (num_sequences, num_labels)
@@ -146,16 +147,23 @@ struct RelativeTables {
   std::vector<int32_t> bucket_of_distance;  // (2 * max_length - 1,)
 };
 
+// What scores gain in each head for each offset j - i of a key from a query.
+struct PositionBias {
+  const float* rows = nullptr;  // (num_heads, num_offsets) or null
+  int num_offsets = 0;          // 2 * max_length - 1
+};
+
 struct AttentionPattern {
   int layer;
   int num_heads, num_kv_heads;
   float scale, cap;
-  bool causal;
+  bool causal, query_independent;
   int window;  // or -1
 };
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,
-                     const AttentionPattern& pattern, const RelativeTables& relative);
+                     const AttentionPattern& pattern, const RelativeTables& relative,
+                     const PositionBias& bias);
 
 // The first token's row of each sequence, or the last one's.
 OpPtr make_token_pool(View x, View out, bool last);

@@ -138,6 +138,7 @@ Chunk Program::prepare(const Batch& batch, SequenceRange range, float* logits, i
   if (batch.prefixes != nullptr) chunk.prefixes = batch.prefixes + range.first;
   if (batch.kept != nullptr) chunk.kept = batch.kept + range.first;
   chunk.kv_stride = batch.kv_stride;
+  if (batch.head_lengths != nullptr) chunk.head_lengths = batch.head_lengths + range.first;
   chunk.logits = logits + static_cast<ptrdiff_t>(range.first) * num_labels;
 
   workspace.cu_seqlens.assign(1, 0);

@@ -20,10 +20,11 @@ struct Batch {
   const int32_t* position_ids;    // (num_tokens,)
   const int32_t* cu_seqlens;      // (num_sequences + 1,)
   int num_tokens, num_sequences;
-  // What causal sequences continue, and where their own keys and values go: see Chunk.
+  // What sequences continue, and where their own keys and values go: see Chunk.
   const Prefix* prefixes;
   float* const* kept;
   ptrdiff_t kv_stride;
+  const int32_t* head_lengths;  // (num_sequences,)
 };
 
 // Distance between the rows of a slot that holds `width` columns, in floats.

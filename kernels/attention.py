@@ -90,6 +90,8 @@ def attention(
     causal: bool = False,
     num_kv_heads: int | None = None,
     prefix: SharedPrefix | None = None,
+    position_bias: Tensor | None = None,
+    head_lengths: Tensor | None = None,
 ) -> Tensor:
     """Attention of packed sequences.
 
@@ -98,19 +100,24 @@ def attention(
         key, value: (tokens, key width), any row stride.
         cu_seqlens: (sequences + 1,) int32.
         query_blocks: (num_blocks, 2) int32, sequence and first query row of it, -1 for none.
-        one_row_each: the query's rows are the sequences' first tokens, or their last where causal.
+        one_row_each: the query's rows are the sequences' first tokens, or their last where causal
+            or with head_lengths.
         window: largest distance attended to.
         cap: scaled scores become cap * tanh(score / cap); 0 for no cap.
         causal: a token attends to none behind it.
         num_kv_heads: heads of key and value, each for as many adjacent heads of the query (Ainslie
             et al., EMNLP 2023, arXiv 2305.13245); None for num_heads.
         prefix: what every token of a sequence attends to besides, as if it came before.
+        position_bias: (num_heads, 2 * max_length - 1) fp32, what the score of query i and key j
+            gains before it is scaled, in column j - i + max_length - 1.
+        head_lengths: (sequences,) int32, so many first tokens of each see only each other.
 
     Returns:
         Like query, contiguous; rows that no block names are left as they are.
 
     Raises:
-        InvalidArgumentError: heads that cannot be shared out, or relative scores with a prefix.
+        InvalidArgumentError: heads that cannot be shared out, or scores that depend on positions
+            with a prefix.
     """
     head_dim = query.shape[1] // num_heads
     num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -118,7 +125,7 @@ def attention(
         raise InvalidArgumentError(
             f"num_kv_heads={num_kv_heads} does not divide num_heads={num_heads}"
         )
-    if prefix is not None and relative is not None:
+    if prefix is not None and (relative is not None or position_bias is not None):
         raise InvalidArgumentError(
             "relative scores end at a sequence's own tokens; put the prefix into the sequences"
         )
@@ -143,6 +150,8 @@ def attention(
         None if prefix is None else prefix.value,
         None if prefix is None else prefix.cu_seqlens,
         None if prefix is None else prefix.of_sequence,
+        None if position_bias is None else position_bias[:, position_bias.shape[1] // 2 :],
+        head_lengths,
         scale,
         cap,
         query.stride(0),
@@ -151,6 +160,7 @@ def attention(
         out.stride(0),
         0 if terms is None else terms.shape[2],
         0 if prefix is None else prefix.key.stride(0),
+        0 if position_bias is None else position_bias.stride(0),
         NUM_HEADS=num_heads,
         HEAD_DIM=head_dim,
         BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
@@ -162,6 +172,8 @@ def attention(
         CAUSAL=causal,
         GROUP=num_heads // num_kv_heads,
         HAS_PREFIX=prefix is not None,
+        HAS_BIAS=position_bias is not None,
+        HAS_HEADS=head_lengths is not None,
         PARTS=parts,
         BLOCK_M=16 if one_row_each else config.rows,
         BLOCK_N=config.keys,
@@ -208,6 +220,8 @@ def attention_kernel(
     prefix_value,
     prefix_cu_seqlens,
     prefix_of_sequence,
+    position_bias,  # points at offset 0
+    head_lengths,
     scale,
     cap,
     query_stride,
@@ -216,6 +230,7 @@ def attention_kernel(
     out_stride,
     num_buckets,
     prefix_stride,
+    bias_stride,
     NUM_HEADS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -227,6 +242,8 @@ def attention_kernel(
     CAUSAL: tl.constexpr,
     GROUP: tl.constexpr,
     HAS_PREFIX: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_HEADS: tl.constexpr,
     PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -258,13 +275,15 @@ def attention_kernel(
     )
 
     first_place = first
-    if ONE_ROW_EACH and CAUSAL:
+    if ONE_ROW_EACH and (CAUSAL or HAS_HEADS):
         first_place = length - 1
     place = first_place + tl.arange(0, BLOCK_M)
     first_key, end_key = 0, length
     if WINDOW >= 0:
         first_key = tl.maximum(first_place - WINDOW, 0) // BLOCK_N * BLOCK_N
         end_key = tl.minimum(first_place + BLOCK_M + WINDOW, length)
+    if HAS_HEADS:
+        head_length = tl.load(head_lengths + sequence)
     if CAUSAL:
         end_key = tl.minimum(first_place + BLOCK_M, length)
     maximum = tl.full((BLOCK_M,), float("-inf"), tl.float32)
@@ -302,7 +321,13 @@ def attention_kernel(
         if HAS_BY_KEY:
             term = ((begin + j)[None, :] * NUM_HEADS + head) * num_buckets + bucket
             scores += tl.load(by_key + term, mask=seen, other=0.0).to(tl.float32)
+        if HAS_BIAS:
+            offset = j[None, :] - place[:, None]
+            term = position_bias + head * bias_stride + offset
+            scores += tl.load(term, mask=seen, other=0.0)
         allowed = (j < length)[None, :]
+        if HAS_HEADS:
+            allowed = allowed & ((place[:, None] >= head_length) | (j[None, :] < head_length))
         if WINDOW >= 0:
             distance = place[:, None] - j[None, :]
             allowed = allowed & (distance <= WINDOW) & (distance >= -WINDOW)

@@ -88,6 +88,8 @@ class Sequence:
     """(length,) int32"""
     token_type_ids: np.ndarray
     """(length,) int32"""
+    num_head_tokens: int
+    """Tokens before what stands for a document."""
 
 
 def random_sequences(
@@ -99,6 +101,7 @@ def random_sequences(
         Sequence(
             rng.integers(0, vocab_size, length).astype(np.int32),
             rng.integers(0, max(num_token_types, 1), length).astype(np.int32),
+            num_head_tokens=length // 3,
         )
         for length in lengths
     ]

@@ -13,8 +13,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import random_models  # noqa: E402
+from random_encoder_decoders import RANDOM_ENCODER_DECODERS  # noqa: E402
 from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
+from random_query_independent import QUERY_INDEPENDENT_BERT  # noqa: E402
 from tolerances import (  # noqa: E402
     BATCH_PER_SPREAD,
     INT8_PER_SPREAD,
@@ -66,7 +68,14 @@ def _single_torch_thread() -> Iterator[None]:
 
 
 @pytest.fixture(
-    scope="module", params=(*RANDOM_MODELS, *RANDOM_LANGUAGE_MODELS), ids=lambda recipe: recipe.name
+    scope="module",
+    params=(
+        *RANDOM_MODELS,
+        *RANDOM_LANGUAGE_MODELS,
+        *RANDOM_ENCODER_DECODERS,
+        QUERY_INDEPENDENT_BERT,
+    ),
+    ids=lambda recipe: recipe.name,
 )
 def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     return make_oracle(request.param, tmp_path_factory.mktemp(request.param.name))
@@ -87,7 +96,10 @@ def oracle_of(checkpoint: Checkpoint, stock_logits: StockLogits) -> Oracle:
     logits = stock_logits(sequences)
     return Oracle(
         encoder=Encoder(spec, checkpoint.weights),
-        pairs=[read_part(TokenizedPair(s.token_ids, s.token_type_ids), spec) for s in sequences],
+        pairs=[
+            read_part(TokenizedPair(s.token_ids, s.token_type_ids, s.num_head_tokens), spec)
+            for s in sequences
+        ],
         logits=logits,
         spread=logits.std(axis=0),
     )
@@ -218,6 +230,34 @@ def _prefix(
     fresh = backend.keys_values(pack([tokens], encoder.spec, [known]))[0]
     rows = fresh if known is None else np.concatenate((known.keys_values, fresh))
     return Prefix(tokens.token_ids, rows)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_logits_do_not_change_when_heads_are_shared(
+    precision: str, backend_name: str, tmp_path: Path
+) -> None:
+    oracle = make_oracle(QUERY_INDEPENDENT_BERT, tmp_path)
+    spec, weights = oracle.encoder.spec, oracle.encoder.weights
+    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
+    backend = make_backend(backend_name, encoder)
+    assert isinstance(backend, PrefixingBackend)
+    heads = [
+        _prefix(backend, encoder, pair.part(slice(pair.num_head_tokens)), None)
+        if pair.num_head_tokens
+        else None
+        for pair in oracle.pairs
+    ]
+    heads[4] = None  # one that is read with its document
+    whole = backend.forward(pack(oracle.pairs, spec))
+    shared = backend.forward(pack(oracle.pairs, spec, heads))
+    if backend.name == "cpu":
+        np.testing.assert_array_equal(shared, whole)
+    elif precision == "fp32":
+        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * oracle.spread).all()
+    else:  # where a sum lies on the edge between two bytes
+        difference = np.abs(shared - whole) / oracle.spread
+        assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
+        assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
 
 
 @pytest.mark.parametrize("name", _backend_names()[1:])

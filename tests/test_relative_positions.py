@@ -1,15 +1,16 @@
-"""DeBERTa's buckets against the stock model's own function, where one bit decides a bucket."""
+"""DeBERTa's and T5's buckets against the stock models' own, where one bit decides a bucket."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from zen_fast.relative_positions import bucket_of_distance
-from zen_fast.spec import RelativeAttentionSpec
+from zen_fast.relative_positions import bucket_of_distance, bucket_of_offset
+from zen_fast.spec import PositionBiasSpec, RelativeAttentionSpec
 
 torch = pytest.importorskip("torch")
 modeling_deberta_v2 = pytest.importorskip("transformers.models.deberta_v2.modeling_deberta_v2")
+modeling_t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
 
 
 def _stock_rows(num_buckets: int, max_distance: int, length: int) -> np.ndarray:
@@ -46,3 +47,15 @@ def test_released_deberta_v3_buckets_equal_stock() -> None:
 def test_plain_distances_clip_at_the_ends_of_the_table() -> None:
     relative = RelativeAttentionSpec(3, False, 3, True, True, True, False)
     assert bucket_of_distance(relative, 6).tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("max_distance", [20, 97, 128, 400, 1000])
+@pytest.mark.parametrize("num_buckets", [4, 10, 32, 64])
+def test_t5_buckets_equal_stock(num_buckets: int, max_distance: int) -> None:
+    length = 600
+    offsets = torch.arange(1 - length, length)
+    stock = modeling_t5.T5Attention._relative_position_bucket(
+        offsets, num_buckets=num_buckets, max_distance=max_distance
+    )
+    rows = bucket_of_offset(PositionBiasSpec(num_buckets, max_distance), length)
+    np.testing.assert_array_equal(rows, stock.numpy())

@@ -13,8 +13,10 @@ from triton_device import DEVICE
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from random_encoder_decoders import RANDOM_ENCODER_DECODERS  # noqa: E402
 from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel  # noqa: E402
+from random_query_independent import QUERY_INDEPENDENT_BERT  # noqa: E402
 from test_parity import Oracle, make_oracle  # noqa: E402
 from tolerances import (  # noqa: E402
     FP8_PER_SPREAD,
@@ -48,6 +50,7 @@ def _batch(lengths: list[int]) -> PackedBatch:
         token_ids=np.arange(1, num_tokens + 1, dtype=np.int32),
         token_type_ids=np.ones(num_tokens, np.int32),
         position_ids=np.arange(num_tokens, dtype=np.int32) + 5,
+        head_lengths=np.array([length // 3 for length in lengths], np.int32),
         cu_seqlens=np.cumsum([0, *lengths]).astype(np.int32),
     )
 
@@ -70,6 +73,7 @@ def test_lay_out_marks_what_is_beyond_the_batch_as_nobodys() -> None:
     block = np.full(size.num_integers, 99, np.int32)
     lay_out(batch, size, 64, block)
     assert block[size.part("token")].tolist() == [*range(1, 73), *[0] * (size.num_tokens - 72)]
+    assert block[size.part("head_lengths")].tolist() == [23] + [0] * (size.num_sequences - 1)
     assert block[size.part("place")][:72].tolist() == [*range(70), 0, 1]
     assert block[size.part("sequence_of_row")][68:74].tolist() == [0, 0, 1, 1, NOBODY, NOBODY]
     assert block[size.part("cu_seqlens")].tolist() == [0, 70] + [72] * (size.num_sequences - 1)
@@ -83,21 +87,24 @@ def test_lay_out_marks_what_is_beyond_the_batch_as_nobodys() -> None:
 def test_lay_out_parts_fill_the_block_without_overlap() -> None:
     size = BatchSize(64, 8, 16)
     names = ("token", "token_type", "position", "place", "sequence_of_row", "cu_seqlens")
-    parts = [size.part(name) for name in (*names, "query_blocks", "first_rows")]
+    parts = [size.part(name) for name in (*names, "head_lengths", "query_blocks", "first_rows")]
     assert parts[0].start == 0
     assert [part.stop for part in parts[:-1]] == [part.start for part in parts[1:]]
     assert parts[-1].stop == size.num_integers
 
 
 # The norms of heads, and what Gemma 2 adds; the interpreter is too slow for more.
-INTERPRETED = ("qwen3-windows-biased", "gemma2-yes-no-capped")
-LANGUAGE_MODELS = [
-    recipe for recipe in RANDOM_LANGUAGE_MODELS if DEVICE == "cuda" or recipe.name in INTERPRETED
-]
+INTERPRETED = ("qwen3-windows-biased", "gemma2-yes-no-capped", "t5-tied")
+LANGUAGE_MODELS, ENCODER_DECODERS = (
+    [recipe for recipe in recipes if DEVICE == "cuda" or recipe.name in INTERPRETED]
+    for recipes in (RANDOM_LANGUAGE_MODELS, RANDOM_ENCODER_DECODERS)
+)
 
 
 @pytest.fixture(
-    scope="module", params=[*RANDOM_MODELS, *LANGUAGE_MODELS], ids=lambda recipe: recipe.name
+    scope="module",
+    params=[*RANDOM_MODELS, *LANGUAGE_MODELS, *ENCODER_DECODERS, QUERY_INDEPENDENT_BERT],
+    ids=lambda recipe: recipe.name,
 )
 def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     recipe: RandomModel = request.param

@@ -65,10 +65,12 @@ class Program:
         scale: float,
         cap: float,
         causal: bool,
+        query_independent: bool,
         window: int | None,
         relative_keys: Array | None,
         relative_queries: Array | None,
         bucket_of_distance: Array | Sequence[int],
+        position_bias: Array | None,
     ) -> None: ...
     def pool(self, x: _View, out: _View, pooling: str) -> None: ...
     def neighbours(self, x: _View, out: _View, count: int) -> None: ...
@@ -80,6 +82,7 @@ class Program:
         token_type_ids: NDArray[np.int32],
         position_ids: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
+        head_lengths: NDArray[np.int32],
         prefixes: Sequence[NDArray[np.float32] | None] = (),
         from_pause: int | None = None,
         to_pause: int | None = None,
@@ -91,5 +94,6 @@ class Program:
         token_type_ids: NDArray[np.int32],
         position_ids: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
+        head_lengths: NDArray[np.int32],
         prefixes: Sequence[NDArray[np.float32] | None] = (),
     ) -> list[NDArray[np.float32]]: ...

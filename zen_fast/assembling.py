@@ -14,7 +14,7 @@ from zen_fast.early_stop.planning import EarlyStop
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
-from zen_fast.errors import InvalidArgumentError
+from zen_fast.errors import InvalidArgumentError, UnsupportedModelError
 from zen_fast.placement import MakeBackend, make_backend, split_devices
 from zen_fast.prompts.loading import Prompt, load_prompt
 from zen_fast.prompts.template import PromptTemplate
@@ -22,6 +22,7 @@ from zen_fast.quantization import at_precision
 from zen_fast.score_cache import ScoreCache, ScoreStore, model_fingerprint, open_score_store
 from zen_fast.scoring import Scorer
 from zen_fast.sentence_transformers_settings import SentenceTransformersSettings, read_settings
+from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import LongDocuments, PairTokenizer, PromptTokenizer, Truncation
 from zen_fast.tokenization.stock_tokenizer import StockTokenizer, load_stock_tokenizer
 
@@ -92,7 +93,7 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
     prompt = read_prompt(model, checkpoint, stock, settings, choices.template)
     if checkpoint.vocabulary is not None:
         checkpoint = answering(checkpoint, prompt)
-    tokenizer = _tokenizer(stock, prompt, choices)(
+    tokenizer = _tokenizer(stock, prompt, checkpoint.spec, choices)(
         longest_supported=checkpoint.spec.max_length,
         max_length=max_length,
         truncation=choices.truncation,
@@ -144,10 +145,15 @@ def answering(checkpoint: Checkpoint, prompt: Prompt | None) -> Checkpoint:
 
 
 def _tokenizer(
-    stock: StockTokenizer, prompt: Prompt | None, choices: Choices
+    stock: StockTokenizer, prompt: Prompt | None, spec: EncoderSpec, choices: Choices
 ) -> Callable[..., AnyTokenizer]:
     """What makes sequences of ids: of prompts for a language model, of pairs for any other."""
     if prompt is not None:
+        if spec.query_independent:
+            raise UnsupportedModelError(
+                "this model reads a query without its document (attention_pattern in config.json), "
+                "and a prompt template does not keep the two apart; leave template= out"
+            )
         if choices.long_documents != "truncate":
             raise InvalidArgumentError(
                 f"long_documents={choices.long_documents!r}: a language model's prompt is read "

@@ -36,7 +36,10 @@ class TokenizedPair:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a causal model makes of tokens that sequences begin with: all that later ones read."""
+    """What a model makes of tokens that sequences begin with: all that later tokens read of them.
+
+    Of a causal model's any, of a query-independent one's those before the document.
+    """
 
     token_ids: Int32Array
     """(length,) int32"""
@@ -64,6 +67,9 @@ class PackedBatch:
     """(num_tokens,) int32, the row of the position table for each token"""
     cu_seqlens: Int32Array
     """(num_sequences + 1,) int32, first token of each sequence, then num_tokens"""
+    head_lengths: Int32Array
+    """(num_sequences,) int32, tokens before each sequence's document; 0 where a prefix holds them,
+    or it is not known"""
     prefixes: tuple[Prefix | None, ...] = ()
     """(num_sequences,) what each sequence continues; () where none does. Its tokens are not among
     the batch's, and positions go on after it."""
@@ -117,6 +123,7 @@ def pack(
         token_type_ids=np.concatenate([pair.token_type_ids for pair in pairs]),
         position_ids=_position_ids(token_ids, cu_seqlens, spec) + np.repeat(starts, lengths),
         cu_seqlens=cu_seqlens,
+        head_lengths=np.array([pair.num_head_tokens for pair in pairs], dtype=np.int32),
         prefixes=tuple(prefixes) if any(prefixes) else (),
     )
 

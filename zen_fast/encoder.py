@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zen_fast.ops import (
     AttentionPattern,
     EmbeddingIndex,
@@ -10,8 +12,8 @@ from zen_fast.ops import (
     Ops,
     Value,
 )
-from zen_fast.relative_positions import relative_tables
-from zen_fast.spec import ConvolutionSpec, EncoderSpec, Pooling
+from zen_fast.relative_positions import position_bias, relative_tables
+from zen_fast.spec import ConvolutionSpec, DecoderSpec, EncoderSpec, Pooling
 from zen_fast.weights import Linear, Weights
 
 
@@ -21,6 +23,7 @@ class Encoder:
     def __init__(self, spec: EncoderSpec, weights: Weights) -> None:
         self.spec = spec
         self.weights = weights
+        bias = position_bias(spec, weights)
         self._patterns = tuple(
             AttentionPattern(
                 layer=index,
@@ -29,8 +32,10 @@ class Encoder:
                 scale=spec.score_scale,
                 cap=spec.attention_cap,
                 causal=spec.causal,
+                query_independent=spec.query_independent,
                 window=spec.layers[index].window,
                 relative=relative,
+                position_bias=bias,
             )
             for index, relative in enumerate(relative_tables(spec, weights))
         )
@@ -83,7 +88,7 @@ class Encoder:
             x = self._norm_after(ops, x, residual, f"layers.{index}.attention")
 
         normed = self._norm_before(ops, x, f"layers.{index}.ffn")
-        residual, x = x, self._feed_forward(ops, normed, x, index)
+        residual, x = x, self._feed_forward(ops, normed, x, f"layers.{index}.ffn")
         return self._norm_after(ops, x, residual, f"layers.{index}.ffn")
 
     def _norm_before(self, ops: Ops[Value], x: Value, sublayer: str) -> Value:
@@ -137,14 +142,14 @@ class Encoder:
         context = ops.attention(query, key, value, self._patterns[index])
         return self._output(ops, context, f"{name}.output", residual)
 
-    def _feed_forward(self, ops: Ops[Value], x: Value, residual: Value, index: int) -> Value:
-        up = self.weights.linear(f"layers.{index}.ffn.up")
+    def _feed_forward(self, ops: Ops[Value], x: Value, residual: Value, name: str) -> Value:
+        up = self.weights.linear(f"{name}.up")
         if self.spec.gate == "none":
             x = ops.linear(x, up, activation=self.spec.activation)
         else:
             activated: GatedHalf = "first" if self.spec.gate == "activate_first" else "second"
             x = ops.gate(ops.linear(x, up), self.spec.activation, activated)
-        return self._output(ops, x, f"layers.{index}.ffn.down", residual)
+        return self._output(ops, x, f"{name}.down", residual)
 
     def _convolve(
         self, ops: Ops[Value], embedded: Value, x: Value, convolution: ConvolutionSpec
@@ -160,11 +165,38 @@ class Encoder:
         x = ops.linear(unfolded, layer, activation=convolution.activation, residual=x)
         return ops.norm(x, self.weights.norm("convolution.norm"))
 
+    def _decode(self, ops: Ops[Value], encoded: Value, decoder: DecoderSpec) -> Value:
+        """One step of a decoder that reads the encoder's rows: (T, hidden) → (S, hidden)."""
+        spec, weights = self.spec, self.weights
+        start = weights["embeddings.token"][decoder.start_id : decoder.start_id + 1]
+        # Every token is of type 0, and so is each sequence's first.
+        x = ops.pool(ops.embed([EmbeddingTable("token_type", start)]), "first")
+        for index in range(decoder.num_layers):
+            name = f"decoder.layers.{index}"
+            normed = ops.norm(x, weights.norm(f"{name}.self_attention.norm"))
+            # A token that attends to itself alone: the context is its value.
+            value = ops.linear(normed, weights.linear(f"{name}.self_attention.value"))
+            x = ops.linear(value, weights.linear(f"{name}.self_attention.output"), residual=x)
+
+            normed = ops.norm(x, weights.norm(f"{name}.cross_attention.norm"))
+            query = ops.linear(normed, weights.linear(f"{name}.cross_attention.query"))
+            key_value = ops.linear(encoded, weights.linear(f"{name}.cross_attention.key_value"))
+            key, value = ops.split(key_value, (spec.key_width, spec.key_width))
+            pattern = replace(self._patterns[0], layer=spec.num_layers + index, position_bias=None)
+            context = ops.attention(query, key, value, pattern)
+            x = ops.linear(context, weights.linear(f"{name}.cross_attention.output"), residual=x)
+
+            normed = ops.norm(x, weights.norm(f"{name}.ffn.norm"))
+            x = self._feed_forward(ops, normed, x, f"{name}.ffn")
+        return ops.norm(x, weights.norm("decoder.final_norm"))
+
     def _head(self, ops: Ops[Value], x: Value) -> Value:
         head = self.spec.head
         if self.spec.final_norm:
             x = ops.norm(x, self.weights.norm("final_norm"))
-        if head.pooling == "mean":
+        if self.spec.decoder is not None:
+            x = self._decode(ops, x, self.spec.decoder)
+        elif head.pooling == "mean":
             x = ops.pool(x, "mean")
         if head.dense:
             x = ops.linear(x, self.weights.linear("head.dense"), activation=head.activation)

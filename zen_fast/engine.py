@@ -64,10 +64,12 @@ class Engine:
         self._full_budget = token_budget
         self._lock = threading.Lock()
         self._tokenize_seconds = 0.0
+        has_prefixes = spec.causal or spec.query_independent
         self._prefix_cache = PrefixCache(
-            prefix_cache_bytes if spec.causal and isinstance(backend, PrefixingBackend) else 0,
+            prefix_cache_bytes if has_prefixes and isinstance(backend, PrefixingBackend) else 0,
             bytes_per_token=np.dtype(np.float32).itemsize * spec.floats_kept_per_token,
             record=self._keys_values,
+            whole_heads=spec.query_independent,
         )
 
     def logits(

@@ -57,9 +57,14 @@ class AttentionPattern:
     """Scaled scores become cap * tanh(score / cap); 0 for no cap."""
     causal: bool = False
     """Only tokens at or before one's own."""
+    query_independent: bool = False
+    """Tokens of a sequence's head, what comes before its document, see only each other."""
     window: int | None = None
     """Largest distance |i - j|."""
     relative: RelativeTables | None = None
+    position_bias: Array | None = None
+    """(num_heads, 2 * max_length - 1) fp32: what the score of query i and key j gains in each head
+    before it is scaled, in column j - i + max_length - 1."""
 
 
 class Ops(Protocol[Value]):
@@ -97,8 +102,8 @@ class Ops(Protocol[Value]):
         """Softmax attention inside each sequence: query (T or S, width), key and value (T, width).
 
         A query with one row per sequence stands for that sequence's first token, or for its last
-        where attention is causal. Where the batch gives a sequence a prefix, the prefix's keys and
-        values of this layer come before the sequence's own.
+        where attention is causal or query-independent. Where the batch gives a sequence a prefix,
+        the prefix's keys and values of this layer come before the sequence's own.
         """
 
     def gate(self, x: Value, activation: Activation, activated: GatedHalf) -> Value:

@@ -1,8 +1,9 @@
-"""What a causal model makes of the tokens that many sequences begin with, computed once.
+"""What a model makes of the tokens that many sequences begin with, computed once.
 
-A token of such a model depends on nothing behind it. The keys and values of an instruction and its
-query are therefore those of every document's sequence, to the bit on the same kernels, and those
-of the instruction alone are those of every query's.
+A token of a causal model depends on nothing behind it. The keys and values of an instruction and
+its query are therefore those of every document's sequence, to the bit on the same kernels, and
+those of the instruction alone are those of every query's. In a query-independent model this holds
+of a sequence's whole head, what comes before its document, and of no shorter beginning.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _EARLIER = -1
 
 Record = Callable[[TokenizedPair, Prefix | None], NDArray[np.float32]]
 """Tokens, and what is known of their beginning → keys and values of the rest."""
+
+Share = tuple[list[int], Prefix | None]
+"""Indices of pairs, and the prefix that all of them go on from."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,16 @@ class PrefixCache:
         capacity_bytes: bound on the memory of keys and values; 0 shares nothing.
         bytes_per_token: of one token's keys and values.
         record: computes the keys and values of tokens.
+        whole_heads: share a sequence's head or nothing.
     """
 
-    def __init__(self, capacity_bytes: int, bytes_per_token: int, record: Record) -> None:
+    def __init__(
+        self, capacity_bytes: int, bytes_per_token: int, record: Record, whole_heads: bool = False
+    ) -> None:
         self._capacity_tokens = capacity_bytes // bytes_per_token
         self._bytes_per_token = bytes_per_token
         self._record = record
+        self._shares = self._shared_heads if whole_heads else self._shared_beginnings
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
         self._earlier_head: TokenizedPair | None = None
@@ -111,7 +119,30 @@ class PrefixCache:
                 used_bytes=num_tokens * self._bytes_per_token,
             )
 
-    def _shares(self, pairs: Sequence[TokenizedPair]) -> Iterator[tuple[list[int], Prefix | None]]:
+    def _shared_heads(self, pairs: Sequence[TokenizedPair]) -> Iterator[Share]:
+        """Indices of pairs, and the head that they have in common if it is worth computing."""
+        by_head: dict[bytes, list[int]] = {}
+        for index, pair in enumerate(pairs):
+            head = pair.token_ids[: pair.num_head_tokens]
+            by_head.setdefault(head.tobytes(), []).append(index)
+        for members in by_head.values():
+            first = pairs[members[0]]
+            yield members, self._whole(first.part(slice(first.num_head_tokens)), len(members))
+
+    def _whole(self, head: TokenizedPair, num_sharing: int) -> Prefix | None:
+        with self._lock:
+            known = self._entries.get(head.token_ids.tobytes())
+            if known is not None:
+                self._entries.move_to_end(head.token_ids.tobytes())
+                return known
+        is_worthwhile = len(head) * (num_sharing - 1) >= MIN_SAVED_TOKENS
+        if not is_worthwhile or len(head) > self._capacity_tokens:
+            return None
+        prefix = Prefix(head.token_ids, self._record(head, None))
+        self._keep(prefix, len(head))
+        return prefix
+
+    def _shared_beginnings(self, pairs: Sequence[TokenizedPair]) -> Iterator[Share]:
         """Indices of pairs, and the longest prefix that all of them go on from.
 
         Sorted, the pairs are the leaves of a tree of beginnings: instruction, then query. A

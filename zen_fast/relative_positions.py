@@ -1,16 +1,16 @@
-"""DeBERTa's relative-position tables, projected once per layer because no input changes them."""
+"""What attention scores owe to positions alone, computed once because no input changes it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from zen_fast.ops import RelativeTables
-from zen_fast.spec import EncoderSpec, RelativeAttentionSpec
+from zen_fast.spec import EncoderSpec, PositionBiasSpec, RelativeAttentionSpec
 from zen_fast.weights import Array, Linear, Norm, Weights
 
 
 def relative_tables(spec: EncoderSpec, weights: Weights) -> tuple[RelativeTables | None, ...]:
-    """One entry per layer; None for encoders without disentangled attention."""
+    """DeBERTa's tables, projected for each layer; None for other encoders."""
     relative = spec.relative
     if relative is None:
         return (None,) * spec.num_layers
@@ -52,6 +52,29 @@ def bucket_of_distance(relative: RelativeAttentionSpec, max_length: int) -> Arra
         bucket = np.where(np.abs(distance) <= middle, distance, logarithmic)
     last_row = 2 * relative.num_buckets - 1
     return np.clip(bucket + relative.num_buckets, 0, last_row).astype(np.int32)
+
+
+def position_bias(spec: EncoderSpec, weights: Weights) -> Array | None:
+    """T5's term for each head and offset of a key, as in `AttentionPattern`; None for others."""
+    if spec.position_bias is None:
+        return None
+    buckets = bucket_of_offset(spec.position_bias, spec.max_length)
+    return np.ascontiguousarray(weights["position_bias"].T[:, buckets], dtype=np.float32)
+
+
+def bucket_of_offset(bias: PositionBiasSpec, max_length: int) -> Array:
+    """Table row for each offset j - i, from 1 - max_length: (2 * max_length - 1,) int64."""
+    offset = np.arange(1 - max_length, max_length)
+    per_side = bias.num_buckets // 2
+    num_exact = per_side // 2
+    distance = np.maximum(np.abs(offset), 1).astype(np.float32)
+    # fp32 throughout, as the stock model computes it: the cut is sensitive to the last bit.
+    log_range = np.float32(np.log(bias.max_distance / num_exact))
+    steps = np.log(distance / np.float32(num_exact)) / log_range * np.float32(per_side - num_exact)
+    logarithmic = np.minimum(num_exact + steps.astype(np.int64), per_side - 1)
+    bucket = np.where(np.abs(offset) < num_exact, np.abs(offset), logarithmic)
+    rows: Array = bucket + per_side * (offset > 0)
+    return rows
 
 
 def _project(x: Array, layer: Linear) -> Array:

@@ -29,6 +29,26 @@ class RelativeAttentionSpec:
 
 
 @dataclass(frozen=True)
+class PositionBiasSpec:
+    """T5's term of the scores for each head and distance (Raffel et al., JMLR 2020, arXiv
+    1910.10683), the same in every layer."""
+
+    num_buckets: int
+    """Rows of the table; half of them for keys behind the query."""
+    max_distance: int
+    """Distances from here on share a bucket."""
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """The decoder of an encoder-decoder model, which takes one step: its answer's first token."""
+
+    num_layers: int
+    start_id: int
+    """The token that it starts from."""
+
+
+@dataclass(frozen=True)
 class ConvolutionSpec:
     """A convolution over the embeddings, added to the first layer's output (DeBERTa-v2-xlarge)."""
 
@@ -55,6 +75,7 @@ class HeadSpec:
     num_labels: int
     """Columns of the result; the width of an embedding where there is no classifier."""
     pooling: Pooling = "first"
+    """Which rows are read; a decoder reads them all, and "mean" says so."""
     dense: bool = True
     dense_width: int = 0
     """Width of the dense layer's output; 0 stands for hidden_size."""
@@ -70,6 +91,8 @@ class HeadSpec:
     """Generative heads: the vocabulary's output rows may be those of its input."""
     logit_cap: float = 0.0
     """Generative heads: a token's logit is cap * tanh(logit / cap); 0 for no cap."""
+    logit_scale: float = 1.0
+    """Generative heads: factor on a token's logit."""
     skipped_id: int | None = None
     """Pooling "last": the row of the last token that is not this one."""
 
@@ -114,6 +137,9 @@ class EncoderSpec:
     """Scaled scores become cap * tanh(score / cap); 0 for no cap."""
     causal: bool = False
     """A token attends to itself and to what comes before it."""
+    query_independent: bool = False
+    """Tokens before the document attend to each other alone, so that one computation of them serves
+    every document; the head reads the last token, which has seen both."""
     num_kv_heads: int = 0
     """Heads of keys and values, each for as many adjacent query heads; 0 stands for num_heads."""
     head_width: int = 0
@@ -128,6 +154,8 @@ class EncoderSpec:
     ffn_up_bias: bool = True
     ffn_down_bias: bool = True
     relative: RelativeAttentionSpec | None = None
+    position_bias: PositionBiasSpec | None = None
+    decoder: DecoderSpec | None = None
     convolution: ConvolutionSpec | None = None
 
     @property
@@ -148,7 +176,7 @@ class EncoderSpec:
 
     @property
     def floats_kept_per_token(self) -> int:
-        """Of the keys and values that a causal model's later tokens read, in all layers."""
+        """Of the keys and values that later tokens read of a prefix, in all layers."""
         return 2 * self.num_layers * self.key_width
 
     @property

@@ -21,7 +21,10 @@ INPUT_SCALES = "input_scales"
 
 EMBEDDING_TABLES = ("embeddings.token", "embeddings.position", "embeddings.token_type")
 
-_QUANTIZABLE = re.compile(r"layers\.\d+\.(attention\.(qkv|output)|ffn\.(up|down))\.weight")
+_QUANTIZABLE = re.compile(
+    r"(decoder\.)?layers\.\d+\."
+    r"((self_|cross_)?attention\.(qkv|query|key_value|value|output)|ffn\.(up|down))\.weight"
+)
 _SMOOTHED = re.compile(r"layers\.\d+\.ffn\.down\.weight")
 
 
@@ -158,6 +161,12 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         if spec.norm_bias:
             shapes[f"{name}.bias"] = (width,)
 
+    def feed_forward(name: str) -> None:
+        up_width = spec.intermediate_size * (1 if spec.gate == "none" else 2)
+        linear(f"{name}.up", up_width, hidden, spec.ffn_up_bias)
+        linear(f"{name}.down", hidden, spec.intermediate_size, spec.ffn_down_bias)
+        norm(f"{name}.norm", hidden)
+
     hidden, embedding = spec.hidden_size, spec.embedding_width
     shapes["embeddings.token"] = (spec.vocab_size, embedding)
     if spec.num_positions:
@@ -179,10 +188,7 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         if spec.query_key_norm:
             norm(f"{name}.attention.query_norm", spec.head_dim)
             norm(f"{name}.attention.key_norm", spec.head_dim)
-        up_width = spec.intermediate_size * (1 if spec.gate == "none" else 2)
-        linear(f"{name}.ffn.up", up_width, hidden, spec.ffn_up_bias)
-        linear(f"{name}.ffn.down", hidden, spec.intermediate_size, spec.ffn_down_bias)
-        norm(f"{name}.ffn.norm", hidden)
+        feed_forward(f"{name}.ffn")
         if spec.norm_position == "both":
             norm(f"{name}.attention.output_norm", hidden)
             norm(f"{name}.ffn.output_norm", hidden)
@@ -196,12 +202,26 @@ def parameter_shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         shapes["relative.table"] = (2 * spec.relative.num_buckets, hidden)
         if spec.relative.table_norm:
             norm("relative.norm", hidden)
+    if spec.position_bias is not None:
+        shapes["position_bias"] = (spec.position_bias.num_buckets, spec.num_heads)
     if spec.convolution is not None:
         shapes["convolution.weight"] = (hidden, hidden, spec.convolution.kernel_size)
         shapes["convolution.bias"] = (hidden,)
         norm("convolution.norm", hidden)
     if spec.final_norm:
         norm("final_norm", hidden)
+    if spec.decoder is not None:
+        for index in range(spec.decoder.num_layers):
+            name = f"decoder.layers.{index}"
+            norm(f"{name}.self_attention.norm", hidden)
+            linear(f"{name}.self_attention.value", spec.key_width, hidden, bias=False)
+            linear(f"{name}.self_attention.output", hidden, spec.key_width, bias=False)
+            norm(f"{name}.cross_attention.norm", hidden)
+            linear(f"{name}.cross_attention.query", spec.query_width, hidden, bias=False)
+            linear(f"{name}.cross_attention.key_value", 2 * spec.key_width, hidden, bias=False)
+            linear(f"{name}.cross_attention.output", hidden, spec.query_width, bias=False)
+            feed_forward(f"{name}.ffn")
+        norm("decoder.final_norm", hidden)
     width = hidden
     if spec.head.dense:
         width = spec.head.dense_width or hidden

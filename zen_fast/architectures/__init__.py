@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zen_fast.architectures.architecture import Architecture
@@ -13,11 +14,16 @@ from zen_fast.architectures.gte import GTE, NEW
 from zen_fast.architectures.language_model import GEMMA, GEMMA2, LLAMA, MISTRAL, QWEN2, QWEN3
 from zen_fast.architectures.modernbert import MODERNBERT
 from zen_fast.architectures.settings import Settings
+from zen_fast.architectures.t5 import MT5, T5
 from zen_fast.errors import UnsupportedModelError
 from zen_fast.quantization import SCHEME
 from zen_fast.spec import EncoderSpec
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "encoder_spec"]
+
+ATTENTION_PATTERN = "attention_pattern"
+"""Entry of config.json: "full", or what `EncoderSpec.query_independent` says."""
+QUERY_INDEPENDENT = "query_independent"
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": BERT,
@@ -31,10 +37,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "llama": LLAMA,
     "mistral": MISTRAL,
     "modernbert": MODERNBERT,
+    "mt5": MT5,
     "new": NEW,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
     "roberta": ROBERTA,
+    "t5": T5,
     "xlm-roberta": ROBERTA,
 }
 """Architecture of each `model_type` that config.json may name."""
@@ -65,6 +73,8 @@ def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
     settings.require("pruned_heads", {}, {})
     _require_known_quantization(config.get("quantization_config"))
     spec = architecture_of(config).encoder_spec(settings)
+    if settings.text(ATTENTION_PATTERN, "full", ("full", QUERY_INDEPENDENT)) == QUERY_INDEPENDENT:
+        spec = _query_independent(spec, settings)
     if not spec.head_width and spec.hidden_size % spec.num_heads:
         raise UnsupportedModelError(
             f"hidden size {spec.hidden_size} is not a multiple of the {spec.num_heads} heads"
@@ -78,6 +88,12 @@ def encoder_spec(config: Mapping[str, Any]) -> EncoderSpec:
             f"rotary embedding needs heads of even width; this model's are {spec.head_dim} wide"
         )
     return spec
+
+
+def _query_independent(spec: EncoderSpec, settings: Settings) -> EncoderSpec:
+    if spec.causal or spec.decoder or spec.relative or spec.convolution:
+        settings.refuse(ATTENTION_PATTERN, f"'full' for a model of type {spec.architecture}")
+    return replace(spec, query_independent=True, head=replace(spec.head, pooling="last"))
 
 
 def _require_known_quantization(quantization: Any) -> None:

@@ -16,7 +16,7 @@ Both are names of modules (with a weight and perhaps a bias) or of single tensor
 the layer's index.
 """
 
-_LAYER_INDEX = re.compile(r"(?<=^layers\.)\d+")
+_LAYER_INDEX = re.compile(r"(?:(?<=^layers\.)|(?<=^decoder\.layers\.))\d+")
 _PARAMETER = re.compile(r"\.(weight|bias)$")
 _HEADS = (
     r"pooler|pre_classifier|classifier|score|head|cls|lm_head|lm_predictions|decoder|"

@@ -32,7 +32,7 @@ class PrefixingBackend(Backend, Protocol):
     """A backend that reads a batch's prefixes, and makes them."""
 
     def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
-        """What a causal encoder keeps of each sequence's own tokens: see `Prefix.keys_values`."""
+        """What later tokens read of each sequence's own ones: see `Prefix.keys_values`."""
 
 
 @runtime_checkable

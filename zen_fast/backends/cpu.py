@@ -81,7 +81,7 @@ class CpuBackend:
         return self._run(batch, 0, None, None)
 
     def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
-        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        """What later tokens read of each sequence's own ones; safe under threads."""
         return self._program.keys_values(*_arrays(batch))
 
     def advance(
@@ -127,12 +127,15 @@ def _record(encoder: Encoder, recorder: Recorder) -> None:
 
 def _arrays(
     batch: PackedBatch,
-) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array, list[NDArray[np.float32] | None]]:
+) -> tuple[
+    Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, list[NDArray[np.float32] | None]
+]:
     prefixes = [None if prefix is None else prefix.keys_values for prefix in batch.prefixes]
     return (
         batch.token_ids,
         batch.token_type_ids,
         batch.position_ids,
         batch.cu_seqlens,
+        batch.head_lengths,
         prefixes,
     )

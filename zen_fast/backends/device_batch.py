@@ -49,6 +49,7 @@ class BatchSize:
             "place": self.num_tokens,
             "sequence_of_row": self.num_tokens,
             "cu_seqlens": self.num_sequences + 1,
+            "head_lengths": self.num_sequences,
             "query_blocks": 2 * self.num_query_blocks,
             "first_rows": 2 * self.num_sequences,
         }
@@ -57,9 +58,10 @@ class BatchSize:
         """Where a part of the block lies.
 
         token, token_type, position: (num_tokens,) ids; place: (num_tokens,) of a token in its
-        sequence; sequence_of_row: (num_tokens,); cu_seqlens: (num_sequences + 1,); query_blocks:
-        (num_query_blocks, 2) sequence and first row of each block of query rows; first_rows:
-        (num_sequences, 2) the same for queries with one row per sequence.
+        sequence; sequence_of_row: (num_tokens,); cu_seqlens: (num_sequences + 1,); head_lengths:
+        (num_sequences,); query_blocks: (num_query_blocks, 2) sequence and first row of each block
+        of query rows; first_rows: (num_sequences, 2) the same for queries with one row per
+        sequence.
         """
         parts = self._parts()
         names = list(parts)
@@ -85,6 +87,7 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     fill("position", batch.position_ids, 0)
     fill("place", place, 0)
     fill("sequence_of_row", sequence_of_row, NOBODY)
+    fill("head_lengths", batch.head_lengths, 0)
     fill("cu_seqlens", batch.cu_seqlens, num_tokens)
     num_blocks = -(-lengths // query_block)
     sequence_of_block = np.repeat(sequences, num_blocks)

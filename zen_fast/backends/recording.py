@@ -57,6 +57,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.instructions: list[Instruction] = []
+        self._quantized_rows: dict[Matrix, Matrix] = {}
         self._num_buffers = 0
 
     def _new(self, axis: Axis, width: int) -> Matrix:
@@ -98,6 +99,13 @@ class Recorder:
         return self._record(name, inputs, self._new(x.axis, layer.out_width), **options)
 
     def _quantized(self, x: Matrix, input_scales: Array | None) -> Matrix:
+        if input_scales is not None:
+            return self._quantize(x, input_scales)
+        if x not in self._quantized_rows:  # several projections may read the same rows
+            self._quantized_rows[x] = self._quantize(x, None)
+        return self._quantized_rows[x]
+
+    def _quantize(self, x: Matrix, input_scales: Array | None) -> Matrix:
         output = self._new(x.axis, _C.quantized_row_floats(x.width))
         return self._record("quantize", {"x": x}, output, input_scales=input_scales)
 
@@ -143,10 +151,12 @@ class Recorder:
             scale=pattern.scale,
             cap=pattern.cap,
             causal=pattern.causal,
+            query_independent=pattern.query_independent,
             window=pattern.window,
             relative_keys=None if relative is None else relative.keys,
             relative_queries=None if relative is None else relative.queries,
             bucket_of_distance=() if relative is None else relative.bucket_of_distance,
+            position_bias=pattern.position_bias,
         )
 
     def gate(self, x: Matrix, activation: Activation, activated: GatedHalf) -> Matrix:

@@ -38,7 +38,7 @@ class ReferenceBackend:
         return logits
 
     def keys_values(self, batch: PackedBatch) -> list[NDArray[np.float32]]:
-        """What a causal encoder keeps of each sequence's own tokens; safe under threads."""
+        """What later tokens read of each sequence's own ones; safe under threads."""
         ops = ReferenceOps(batch)
         with torch.inference_mode():
             self._encoder.logits(ops)
@@ -75,6 +75,7 @@ class ReferenceOps:
 
     def __init__(self, batch: PackedBatch) -> None:
         self._cu_seqlens = [int(start) for start in batch.cu_seqlens]
+        self._head_lengths = [int(length) for length in batch.head_lengths]
         self._prefixes = batch.prefixes or (None,) * batch.num_sequences
         self.keys_values: list[Tensor] = []
         """Every layer's keys and values so far, (T, key_width) each."""
@@ -141,15 +142,18 @@ class ReferenceOps:
     ) -> Tensor:
         self.keys_values += [key, value]
         contexts = []
-        for q, k, v, prefix in zip(
-            *(self._sequences(x) for x in (query, key, value)), self._prefixes, strict=True
+        for q, k, v, prefix, head_length in zip(
+            *(self._sequences(x) for x in (query, key, value)),
+            self._prefixes,
+            self._head_lengths,
+            strict=True,
         ):
             if prefix is not None:
                 known, width = _tensor(prefix.keys_values), key.shape[1]
                 column = 2 * pattern.layer * width
                 k = torch.cat((known[:, column : column + width], k))
                 v = torch.cat((known[:, column + width : column + 2 * width], v))
-            contexts.append(_attend(q, k, v, pattern))
+            contexts.append(_attend(q, k, v, pattern, head_length))
         return torch.cat(contexts)
 
     def gate(self, x: Tensor, activation: Activation, activated: GatedHalf) -> Tensor:
@@ -181,7 +185,9 @@ class ReferenceOps:
         return [x[start:end] for start, end in pairwise(bounds)]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, pattern: AttentionPattern) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, pattern: AttentionPattern, head_length: int
+) -> Tensor:
     """One sequence's context; a single query row among more keys is the first or last token's."""
     num_shared = pattern.num_heads // pattern.num_kv_heads
     q = _heads(query, pattern.num_heads).transpose(0, 1)  # (num_heads, queries, head_dim)
@@ -189,11 +195,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, pattern: AttentionPattern
         _heads(x, pattern.num_kv_heads).transpose(0, 1).repeat_interleave(num_shared, dim=0)
         for x in (key, value)
     )
-    first_query = len(key) - len(query) if pattern.causal else 0
-    distance = torch.arange(first_query, first_query + len(query))[:, None] - torch.arange(len(key))
+    reads_last = pattern.causal or pattern.query_independent
+    first_query = len(key) - len(query) if reads_last else 0
+    places = torch.arange(first_query, first_query + len(query))[:, None]
+    distance = places - torch.arange(len(key))
     scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
     if pattern.relative is not None:
         scores = scores + _relative_scores(q, k, distance, pattern.relative)
+    if pattern.position_bias is not None:
+        bias = _tensor(pattern.position_bias)
+        scores = scores + bias[:, bias.shape[1] // 2 - distance]
     scores = scores * pattern.scale
     if pattern.cap:
         scores = (scores / pattern.cap).tanh() * pattern.cap
@@ -201,6 +212,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, pattern: AttentionPattern
         scores = scores.masked_fill(distance.abs() > pattern.window, -torch.inf)
     if pattern.causal:
         scores = scores.masked_fill(distance < 0, -torch.inf)
+    if pattern.query_independent:
+        is_beyond_head = torch.arange(len(key)) >= head_length
+        scores = scores.masked_fill((places < head_length) & is_beyond_head, -torch.inf)
     return (scores.softmax(dim=-1) @ v).transpose(0, 1).flatten(1)
 
 

@@ -113,6 +113,7 @@ class TritonOps:
             name: integers[size.part(name)]
             for name in ("token", "position", "token_type", "place", "sequence_of_row")
         }
+        self._head_lengths = integers[size.part("head_lengths")]
         self._cu_seqlens = integers[size.part("cu_seqlens")]
         self._query_blocks = integers[size.part("query_blocks")].view(-1, 2)
         self._emitted: tuple[Tensor, kernels.QuantizedRows | kernels.Float8Matrix] | None = None
@@ -206,6 +207,7 @@ class TritonOps:
     ) -> Tensor:
         num_heads, relative = pattern.num_heads, pattern.relative
         one_row_each = len(query) == self._size.num_sequences
+        bias = self._parameters.take(lambda: self._parameters.fp32(pattern.position_bias))
         return kernels.attention(
             query,
             key,
@@ -219,6 +221,8 @@ class TritonOps:
             cap=pattern.cap,
             causal=pattern.causal,
             num_kv_heads=pattern.num_kv_heads,
+            position_bias=bias,
+            head_lengths=self._head_lengths if pattern.query_independent else None,
             relative=None if relative is None else self._relative(query, key, num_heads, relative),
         )
 

@@ -26,9 +26,9 @@ def answer_head(
     negative = (
         np.zeros_like(positive) if answer.negative is None else _row(vocabulary, answer.negative)
     )
-    cap = np.float32(spec.head.logit_cap)
+    cap, scale = np.float32(spec.head.logit_cap), np.float32(spec.head.logit_scale)
     if not cap:
-        return {"head.classifier.weight": (positive - negative)[None]}
+        return {"head.classifier.weight": scale * (positive - negative)[None]}
     return {
         "head.dense.weight": np.stack((positive, negative)) / cap,
         "head.classifier.weight": np.array([[cap, -cap]], np.float32),
