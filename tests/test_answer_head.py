@@ -14,6 +14,7 @@ transformers = pytest.importorskip("transformers")
 
 from random_language_models import NO, RANDOM_LANGUAGE_MODELS, YES  # noqa: E402
 from random_models import VOCAB_SIZE  # noqa: E402
+from tiny_language_models import save_t5  # noqa: E402
 from tiny_rerankers import save_reranker  # noqa: E402
 from tolerances import PARITY_PER_SPREAD  # noqa: E402
 
@@ -23,7 +24,7 @@ from zen_fast.batching import TokenizedPair, pack  # noqa: E402
 from zen_fast.checkpoint import load_checkpoint  # noqa: E402
 from zen_fast.checkpoint.quantized import save_quantized  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
-from zen_fast.errors import CheckpointError  # noqa: E402
+from zen_fast.errors import CheckpointError, UnsupportedModelError  # noqa: E402
 from zen_fast.prompts.answer import AnswerTokens  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
 
@@ -112,3 +113,41 @@ def test_generative_reranker_scores_as_the_stock_model_answers(tmp_path: Path) -
     scores = reranker.score(query, documents)
     assert reranker.prefix_cache_statistics().saved_tokens > 0
     assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * np.std(expected)
+
+
+def test_t5_reranker_scores_as_mono_t5_does(tmp_path: Path) -> None:
+    folder = save_t5(tmp_path / "monot5-base-msmarco")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        initializer_factor=4.0,
+        decoder_start_token_id=0,
+    )
+    torch.manual_seed(0)
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    model.save_pretrained(folder)
+    reranker = ZenReranker.from_pretrained(folder)
+    query = "what makes bread rise"
+    documents = ["yeast", "the sun", "flour and water", "", "a", "b"]
+    answers = [tokenizer.convert_tokens_to_ids(token) for token in ("▁false", "▁true")]
+    expected = []
+    for document in documents:
+        prompt = tokenizer(f"Query: {query} Document: {document} Relevant:", return_tensors="pt")
+        with torch.inference_mode():
+            output = model(**prompt, decoder_input_ids=torch.tensor([[0]]), use_cache=False)
+        expected.append(output.logits[0, 0, answers].log_softmax(dim=0)[1].item())
+    scores = reranker.score(query, documents)
+    assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * np.std(expected)
+
+
+def test_t5_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
+    folder = save_t5(tmp_path / "t5")
+    config = transformers.T5Config(vocab_size=300, architectures=["T5ForSequenceClassification"])
+    config.save_pretrained(folder)
+    with pytest.raises(UnsupportedModelError, match="ForConditionalGeneration"):
+        load_checkpoint(folder)

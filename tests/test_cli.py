@@ -63,6 +63,19 @@ def test_rerank_json_prints_one_object_per_result(
         assert result["document"] == records[result["line"] - 1]
 
 
+def test_rerank_puts_the_instruction_into_the_template(
+    folder: Path, passages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = "[CLS] {instruction}: {query} [SEP] {document} [SEP]"
+    options = ("--template", template, "--instruction", "Find a page")
+    assert run("--query", QUERY, "--model", folder, *options, passages) == 0
+    reranker = ZenReranker.from_pretrained(folder, template=template)
+    ranked = reranker.rerank(QUERY, SENTENCES, k=10, instruction="Find a page")
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [
+        f"{result.score:.4f}" for result in ranked
+    ]
+
+
 def test_rerank_reads_stdin(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,13 @@ from tiny_tokenizers import SENTENCES
 from zen_fast import ZenReranker
 from zen_fast.cli import main
 from zen_fast.early_stop.calibrating import calibrate
-from zen_fast.early_stop.calibration import Allowance, Calibration, LayerProbe, RankModel
+from zen_fast.early_stop.calibration import (
+    Allowance,
+    Calibration,
+    LayerProbe,
+    QueryScale,
+    RankModel,
+)
 from zen_fast.early_stop.fitting import fit_probe, fit_ranks
 from zen_fast.early_stop.planning import EarlyStop
 from zen_fast.early_stop.sample import ScoredList
@@ -78,11 +84,33 @@ def test_rank_model_is_the_share_of_logits_above_a_level() -> None:
     standardized = np.array(
         [(each.logits - each.logits.mean()) / each.logits.std() for each in lists]
     )
-    chances = ranks.chance_above(np.array([0, 3, NUM_CANDIDATES + 100]), 0.5)
+    plain = QueryScale(mean=0.0, deviation=1.0, trend=1.0)
+    chances = ranks.chance_above(np.array([0, 3, NUM_CANDIDATES + 100]), 0.5, plain)
     assert chances[0] == pytest.approx((standardized[:, 0] > 0.5).mean(), abs=0.05)
     last = int(ranks.first_ranks[-1])
     assert chances[2] == pytest.approx((standardized[:, last:] > 0.5).mean(), abs=0.05)
     assert chances[0] > chances[1] > chances[2]
+
+
+@pytest.mark.parametrize("trend", [0.0, 1.0, 2.0])
+def test_scale_of_a_query_is_told_by_its_first_waves(trend: float) -> None:
+    ranks = replace(fit_ranks(scored_lists(300, seed=2)), trend_deviation=1.0)
+    rng = np.random.default_rng(5)
+    every = np.arange(NUM_CANDIDATES)
+    group = ranks.group(every)
+    scales, unseen_above = [], []
+    for _ in range(200):
+        noise = rng.normal(size=NUM_CANDIDATES) * ranks.deviations[group]
+        logits = 7.0 + 3.0 * (trend * ranks.means[group] + noise)
+        scale = ranks.scale_of(every[:30], logits[:30])
+        scales.append((scale.mean, scale.deviation, scale.trend))
+        expected = ranks.chance_above(every[30:], 8.0, scale).sum()
+        unseen_above.append((expected, (logits[30:] > 8.0).sum()))
+    mean, deviation, found = np.mean(scales, axis=0)
+    assert found == pytest.approx(trend, abs=0.2)
+    assert deviation == pytest.approx(3.0, rel=0.2)
+    expected, counted = np.mean(unseen_above, axis=0)
+    assert expected == pytest.approx(counted, rel=0.2)
 
 
 def test_probe_errors_are_those_on_collections_it_has_not_seen() -> None:
@@ -208,7 +236,7 @@ def test_stored_calibration_is_read_back(calibration: Calibration, tmp_path: Pat
     [
         ("{", "no JSON"),
         ('{"format": 7}', "format 7"),
-        ('{"format": 1}', "no calibration"),
+        ('{"format": 2}', "no calibration"),
         (None, "other weights"),
     ],
 )

@@ -218,3 +218,56 @@ def test_reranker_shares_prefixes_without_changing_a_score(tmp_path: Path) -> No
     assert alone.prefix_cache_statistics().saved_tokens == 0
     with pytest.raises(InvalidTypeError, match="prefix_cache_mb is a str"):
         ZenReranker.from_pretrained(folder, prefix_cache_mb="1")  # type: ignore[arg-type]
+
+
+def _headed(head: Sequence[int], document: Sequence[int]) -> TokenizedPair:
+    return replace(_pair([*head, *document]), num_head_tokens=len(head))
+
+
+def test_query_independent_models_share_whole_heads_alone() -> None:
+    cache = PrefixCache(100 * 8, 8, _fake_record, whole_heads=True)
+    long, other, rare = list(range(1, 41)), [*range(1, 40), 90], list(range(50, 85))
+    pairs = [
+        *(_headed(long, [document]) for document in (1, 2, 3)),
+        *(_headed(other, [document]) for document in (1, 2, 3)),  # as long but for one token
+        _headed(rare, [1]),
+        _headed([7] * 200, [1]),  # does not fit
+        _headed([7] * 200, [2]),
+        _headed([8] * 40, []),  # no token of its own
+        _headed([8] * 40, []),
+    ]
+    shared: dict[int, int] = {}
+    for group in cache.groups(pairs):
+        shared |= {index: len(group.prefixes.get(index, ())) for index in group.indices}
+    assert [shared[index] for index in range(len(pairs))] == [40] * 6 + [0] * 5
+    assert cache.statistics().computed_tokens == 80
+    (group,) = cache.groups([_headed(long, [9])])  # known from the call before
+    assert len(group.prefixes[0]) == 40
+    assert cache.statistics().computed_tokens == 80
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_query_independent_reranker_shares_heads_without_changing_a_score(
+    precision: str, tmp_path: Path
+) -> None:
+    from tiny_rerankers import save_reranker
+
+    from zen_fast import UnsupportedModelError, ZenReranker
+
+    folder = save_reranker(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["attention_pattern"] = "query_independent"
+    (folder / "config.json").write_text(json.dumps(config))
+    sharing, alone = (
+        ZenReranker.from_pretrained(folder, precision=precision, prefix_cache_mb=megabytes)
+        for megabytes in (1.0, 0.0)
+    )
+    documents = ["yeast", "bread rises", "the dough", "sun and sky", "", "b", "c d", "e f g"]
+    query = "why does bread rise in the oven"
+    scores = sharing.score(query, documents)
+    assert np.std(scores) > 0
+    np.testing.assert_array_equal(scores, alone.score(query, documents))
+    assert sharing.prefix_cache_statistics().saved_tokens > 0
+    assert alone.prefix_cache_statistics().saved_tokens == 0
+    with pytest.raises(UnsupportedModelError, match="leave template= out"):
+        ZenReranker.from_pretrained(folder, template="{query} {document}")

@@ -180,6 +180,9 @@ def test_prompt_equals_the_documented_form(
             expected = oracle(stock, query, document, LONGEST, instruction)
             assert pair.token_ids.tolist() == expected, (query, document)
             assert not pair.token_type_ids.any()
+        first, second = own.encode_pairs(["a query"] * 2, ["one", "two of them"], instruction)
+        head = first.token_ids[: first.num_head_tokens].tolist()
+        assert head == second.token_ids[: second.num_head_tokens].tolist() != []
 
 
 @pytest.mark.parametrize("name", ORACLES)

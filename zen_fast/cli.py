@@ -30,6 +30,7 @@ JOBS: Mapping[str, Job] = {
     "quantize": Job("zen_fast.quantize", "write a model as an int8 checkpoint"),
     "calibrate": Job("zen_fast.early_stop.__main__", "fit early stopping to a model"),
     "train": Job("zen_fast.train.__main__", "train a small reranker from judged collections"),
+    "twin": Job("zen_fast.train.twin.__main__", "distill a reranker that reads a query only once"),
 }
 
 _EXAMPLES = """\

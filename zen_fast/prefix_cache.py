@@ -123,8 +123,11 @@ class PrefixCache:
         """Indices of pairs, and the head that they have in common if it is worth computing."""
         by_head: dict[bytes, list[int]] = {}
         for index, pair in enumerate(pairs):
-            head = pair.token_ids[: pair.num_head_tokens]
-            by_head.setdefault(head.tobytes(), []).append(index)
+            if 0 < pair.num_head_tokens < len(pair):
+                head = pair.token_ids[: pair.num_head_tokens]
+                by_head.setdefault(head.tobytes(), []).append(index)
+            else:
+                yield [index], None
         for members in by_head.values():
             first = pairs[members[0]]
             yield members, self._whole(first.part(slice(first.num_head_tokens)), len(members))

@@ -44,6 +44,17 @@ def build_parser() -> argparse.ArgumentParser:
         default="zen-mini",
         help="zen-mini (ships with the package), a local folder, or a hub id (default: zen-mini)",
     )
+    parser.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help="what relevance means here, for a model whose prompt has a place for it",
+    )
+    parser.add_argument(
+        "--template",
+        metavar="PROMPT",
+        help="what the model reads, such as 'query: {query} document: {document}', or the name of "
+        "a published model's (default: the checkpoint's own)",
+    )
     parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
     parser.add_argument(
         "--format", choices=("text", "jsonl"), help="of the file (default: by its suffix)"
@@ -97,6 +108,7 @@ def _rerank(arguments: argparse.Namespace) -> int:
     reranker = ZenReranker.from_pretrained(
         arguments.model,
         max_length=arguments.max_length,
+        template=arguments.template,
         long_documents=arguments.long_documents,
         max_windows=arguments.max_windows,
         num_threads=arguments.threads,
@@ -105,6 +117,7 @@ def _rerank(arguments: argparse.Namespace) -> int:
         arguments.query,
         [document.text for document in documents],
         k=arguments.k,
+        instruction=arguments.instruction,
         early_stop=arguments.early_stop,
         deadline_ms=arguments.deadline_ms,
     )

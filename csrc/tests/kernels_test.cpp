@@ -87,6 +87,8 @@ struct AttentionCase {
   bool causal = false;
   float cap = 0.0f;
   std::vector<int> prefix_lengths = {};  // none, or one for each sequence
+  std::vector<int> head_lengths = {};    // the same
+  bool position_bias = false;
 };
 
 void test_attention(const Kernels& kernels, const AttentionCase& c) {
@@ -158,6 +160,14 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
     args.bucket_of_distance = buckets.data() + max_length - 1;
     args.num_buckets = num_buckets;
   }
+  const int num_offsets = 2 * max_length - 1;
+  const std::vector<float> bias = matrix(c.num_heads, num_offsets, 6);
+  if (c.position_bias) {
+    args.position_bias = bias.data() + max_length - 1;
+    args.position_bias_stride = num_offsets;
+  }
+  args.head_lengths = c.head_lengths.empty() ? nullptr : c.head_lengths.data();
+  const bool reads_last = c.causal || args.head_lengths != nullptr;
   std::vector<float> scratch = poisoned(kernels.attention_scratch(args));
   kernels.attention(args, scratch.data(), 0, num_sequences * num_kv_heads);
 
@@ -180,7 +190,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
     };
     for (int row = 0; row < (c.one_row_each ? 1 : length - prefix_length); ++row) {
       const int query_row = c.one_row_each ? s : begin + row;
-      const int i = !c.one_row_each ? prefix_length + row : c.causal ? length - 1 : 0;
+      const int i = !c.one_row_each ? prefix_length + row : reads_last ? length - 1 : 0;
+      const int head_length = c.head_lengths.empty() ? 0 : c.head_lengths[static_cast<size_t>(s)];
       for (int h = 0; h < c.num_heads; ++h) {
         const int column = h * c.head_dim, kv_column = h / group * c.head_dim;
         const float* q = query.data() + query_row * width + column;
@@ -189,12 +200,14 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
         for (int j = 0; j < length; ++j) {
           if (c.window >= 0 && std::abs(i - j) > c.window) continue;
           if (c.causal && j > i) continue;
+          if (i < head_length && j >= head_length) continue;
           double score = dot(q, key_row(j) + kv_column);
           if (c.relative) {
             const int bucket = buckets[static_cast<size_t>(i - j + max_length - 1)];
             score += dot(q, keys_table.data() + bucket * width + column);
             score += dot(key_row(j) + kv_column, queries_table.data() + bucket * width + column);
           }
+          if (c.position_bias) score += bias[h * num_offsets + j - i + max_length - 1];
           score *= 0.3;
           if (c.cap > 0.0f) score = c.cap * std::tanh(score / c.cap);
           total += weights[static_cast<size_t>(j)] = std::exp(score);
@@ -212,7 +225,9 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
               std::string(kernels.isa) + " attention heads " + std::to_string(c.num_heads) +
                   " window " + std::to_string(c.window) + " one row " +
                   std::to_string(c.one_row_each) + " relative " + std::to_string(c.relative) +
-                  " causal " + std::to_string(c.causal));
+                  " causal " + std::to_string(c.causal) + " bias " +
+                  std::to_string(c.position_bias) + " heads of sequences " +
+                  std::to_string(c.head_lengths.size()));
 }
 
 void test_norm(const Kernels& kernels, int width, int num_parts, bool centred) {
@@ -408,6 +423,19 @@ void test_kernels(const Kernels& kernels) {
                                  cap,
                                  {0, 1, 5, 90, 64}});
       }
+    }
+  }
+  for (const bool one_row_each : {false, true}) {
+    for (const int window : {-1, 5}) {
+      AttentionCase heads{{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, false};
+      heads.head_lengths = {0, 1, 9, 64, 0, 40};
+      test_attention(kernels, heads);
+      heads.head_lengths = {0, 1, 9, 0, 0, 40};
+      heads.prefix_lengths = {3, 0, 0, 7, 90, 0};
+      test_attention(kernels, heads);
+      AttentionCase biased{{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, false};
+      biased.position_bias = true;
+      test_attention(kernels, biased);
     }
   }
   test_attention(kernels, {{300, 9}, 2, 8, -1, false, false, 1, true, 0.0f, {500, 700}});

@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class QueryScale:
+    """How one query's logits lie: those of rank r at mean + deviation * (trend * means[r] + noise)."""
+
+    mean: float
+    deviation: float
+    trend: float
+    """How much the first stage's order tells: 1 as on the collections fitted to, 0 nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class RankModel:
     """How logits are distributed at each rank of the first stage, within a query's list.
@@ -32,15 +42,41 @@ class RankModel:
     """(num_levels,), ascending standardized logits."""
     exceedance: Floats
     """(num_groups, num_levels), share of the logits above each level: never rising along a row."""
+    trend_deviation: float
+    """How far queries' trends are from 1, as a standard deviation."""
 
     def group(self, ranks: NDArray[np.intp]) -> NDArray[np.intp]:
         """The group of each rank."""
         return np.searchsorted(self.first_ranks, ranks, side="right") - 1
 
-    def chance_above(self, ranks: NDArray[np.intp], level: float) -> Floats:
-        """How likely each rank's standardized logit is to be above `level`."""
-        by_group = [np.interp(level, self.levels, row) for row in self.exceedance]
+    def chance_above(self, ranks: NDArray[np.intp], logit: float, scale: QueryScale) -> Floats:
+        """How likely each rank's logit is to be above `logit` in a query of this scale."""
+        level = (logit - scale.mean) / scale.deviation
+        levels = level + (1.0 - scale.trend) * self.means
+        by_group = [
+            np.interp(each, self.levels, row)
+            for each, row in zip(levels, self.exceedance, strict=True)
+        ]
         return np.array(by_group)[self.group(ranks)]
+
+    def scale_of(self, ranks: NDArray[np.intp], logits: Floats) -> QueryScale:
+        """A query's scale from some of its logits, whose ranks are known.
+
+        A regression on the means: its residuals tell the deviation, its slope the trend, which is
+        drawn towards 1 as far as the noise of so few logits outweighs `trend_deviation`.
+        """
+        group = self.group(ranks)
+        means, noise = self.means[group], float(np.square(self.deviations[group]).mean())
+        centred = means - means.mean()
+        spread = max(float(centred @ centred), 1e-6)
+        slope = float(centred @ logits) / spread
+        residual = logits.var() - slope**2 * spread / len(logits)
+        deviation = max(float(np.sqrt(max(residual, 0.0) / noise)), 1e-6)
+        prior = noise / max(self.trend_deviation, 1e-6) ** 2
+        trend = (slope / deviation * spread + prior) / (spread + prior)
+        return QueryScale(
+            float(logits.mean() - deviation * trend * means.mean()), deviation, trend
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from zen_fast.early_stop.sample import ScoredList
 
 _GROUP_GROWTH = 1.4
 """Each group of ranks ends at about so many times the rank at which it begins."""
+_UNKNOWN_TREND = 1e3
+"""Deviation of a prior that says nothing: the trend is then the regression's."""
 _LEVELS = np.linspace(-3.0, 8.0, 111)
 _NUM_ERRORS = 201
 _RIDGE = 1000.0
@@ -27,20 +29,25 @@ def fit_ranks(lists: Sequence[ScoredList]) -> RankModel:
     """The distribution of standardized logits at each rank."""
     depth = max(len(each.logits) for each in lists)
     starts = _group_starts(depth)
+    standardized = [
+        (each.logits - each.logits.mean()) / max(float(each.logits.std()), 1e-6) for each in lists
+    ]
     by_group: list[list[Floats]] = [[] for _ in starts]
-    for each in lists:
-        standardized = (each.logits - each.logits.mean()) / max(float(each.logits.std()), 1e-6)
-        pieces = np.split(standardized.astype(np.float64), starts[1:])
+    for logits in standardized:
+        pieces = np.split(logits.astype(np.float64), starts[1:])
         for group, piece in zip(by_group, pieces, strict=True):
             group.append(piece)
     values = [np.concatenate(group) for group in by_group]
-    return RankModel(
+    ranks = RankModel(
         first_ranks=np.array(starts),
         means=np.array([each.mean() for each in values]),
         deviations=np.array([each.std() for each in values]),
         levels=_LEVELS,
         exceedance=np.array([(each[:, None] > _LEVELS).mean(axis=0) for each in values]),
+        trend_deviation=_UNKNOWN_TREND,
     )
+    trends = [ranks.scale_of(np.arange(len(logits)), logits).trend for logits in standardized]
+    return replace(ranks, trend_deviation=float(np.std(trends)))
 
 
 def _group_starts(depth: int) -> list[int]:

@@ -17,10 +17,10 @@ class TopKSearch:
     It decides and never computes a logit: whoever drives it scores `next_wave()`, asks `hopeless`
     what to give up on the way, and reports to `add`.
 
-    *Breadth.* A query's logits, standardized by their mean and deviation, are taken to be
-    distributed as the `RankModel` says for their first-stage ranks. The waves seen so far tell mean
-    and deviation. The expected number of unscored candidates above the k-th best
-    logit, over k, is the share of the top k that would be lost by stopping now.
+    *Breadth.* A query's logits are taken to be distributed as the `RankModel` says for their
+    first-stage ranks, at a scale of the query's own: the waves seen so far tell mean, deviation,
+    and how much the first stage's order says about them. The expected number of unscored candidates
+    above the k-th best logit, over k, is the share of the top k that would be lost by stopping now.
 
     *Depth.* After the probe's layer each candidate of a wave has a guess at its logit, and the
     probe's errors say how likely it is to end above the k-th best. The least likely ones are given
@@ -97,18 +97,10 @@ class TopKSearch:
         if len(known) < max(self._k, _FEWEST_FOR_SPREAD):
             return False
         threshold = np.partition(known, -self._k)[-self._k]
-        mean, deviation = self._mean_and_deviation()
-        unseen = np.arange(self._next, len(self._logits))
-        chances = self._ranks.chance_above(unseen, (threshold - mean) / deviation)
-        return float(chances.sum()) <= self._allowance.breadth * self._k
-
-    def _mean_and_deviation(self) -> tuple[float, float]:
-        """Of the whole list's logits, by the method of moments from those of known rank."""
         guesses = self._guesses + self._level()  # they stand for candidates that were given up
         values = np.where(np.isnan(self._logits), guesses, self._logits)
-        ranks = np.flatnonzero(~np.isnan(values))
-        values, group = values[ranks], self._ranks.group(ranks)
-        means = self._ranks.means[group]
-        spread = means.var() + np.square(self._ranks.deviations[group]).mean()
-        deviation = max(float(np.sqrt(values.var() / spread)), 1e-6)
-        return float(values.mean() - deviation * means.mean()), deviation
+        seen = np.flatnonzero(~np.isnan(values))
+        unseen = np.arange(self._next, len(self._logits))
+        scale = self._ranks.scale_of(seen, values[seen])
+        chances = self._ranks.chance_above(unseen, threshold, scale)
+        return float(chances.sum()) <= self._allowance.breadth * self._k

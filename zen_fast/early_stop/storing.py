@@ -16,7 +16,7 @@ from zen_fast.errors import CheckpointError
 
 FILE_NAME = "early_stop.json"
 
-_FORMAT = 1
+_FORMAT = 2
 _DIGITS = 5
 """Significant ones: more would be noise of the fit."""
 
@@ -55,7 +55,7 @@ def load_calibration(path: Path, folder: Path) -> Calibration:
         calibration = Calibration(
             fingerprint=content["fingerprint"],
             fitted_on=tuple(content["fitted_on"]),
-            ranks=RankModel(**{name: np.array(values) for name, values in ranks.items()}),
+            ranks=RankModel(**_with_arrays(ranks)),
             probe=None if probe is None else LayerProbe(**_with_arrays(probe)),
             allowances=tuple(Allowance(**each) for each in content["allowances"]),
         )
@@ -75,9 +75,9 @@ def without_probe(calibration: Calibration) -> Calibration:
     return replace(calibration, probe=None, allowances=breadth_only)
 
 
-def _with_arrays(probe: dict[str, Any]) -> dict[str, Any]:
+def _with_arrays(model: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: np.array(value) if isinstance(value, list) else value for name, value in probe.items()
+        name: np.array(value) if isinstance(value, list) else value for name, value in model.items()
     }
 
 

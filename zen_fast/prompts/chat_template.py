@@ -106,8 +106,8 @@ def _renderer(source: str, variables: Mapping[str, Any], is_structured: bool) ->
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as error:
         raise MissingDependencyError(
-            "this checkpoint's prompt is a chat template, which needs jinja2: pip install jinja2, "
-            "or pass template="
+            "this checkpoint's prompt is a chat template, which needs jinja2: "
+            "pip install zen-fast[chat], or pass template="
         ) from error
 
     def raise_exception(message: str) -> NoReturn:

@@ -41,7 +41,7 @@ class _Surroundings:
     def prompt(self, document_piece: Int32Array) -> TokenizedPair:
         """The whole prompt, for the piece with the document."""
         token_ids = np.concatenate((self.before, document_piece, self.after))
-        return TokenizedPair(token_ids, np.zeros_like(token_ids))
+        return TokenizedPair(token_ids, np.zeros_like(token_ids), len(self.before))
 
 
 class PromptTokenizer:

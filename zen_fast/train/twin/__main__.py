@@ -1,4 +1,4 @@
-"""`python -m zen_fast.train.twin`: a cross-encoder that reads a query once for all documents."""
+"""`zen-fast twin`: a cross-encoder that reads a query once for all documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ each other, so that one computation of them, through all layers, serves every do
 """
 _EPILOG = """\
 example:
-  python -m zen_fast.train.twin zen-mini --data data/squad:train data/medquad:train --out twin/
+  zen-fast twin zen-mini --data data/squad:train data/medquad:train --max-length 192 --out twin/
 
 Judgements are not used: the teacher's scores of BM25's candidates are what the twin learns. Take
 texts like those that will be searched; compare the two with `zen-fast eval` afterwards.
@@ -27,7 +27,7 @@ texts like those that will be searched; compare the two with `zen-fast eval` aft
 def build_parser() -> argparse.ArgumentParser:
     """The command line, with help that teaches."""
     parser = argparse.ArgumentParser(
-        prog="python -m zen_fast.train.twin",
+        prog="zen-fast twin",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--learning-rate", type=float, default=1e-4, metavar="X", help="(default: 1e-4)"
     )
     parser.add_argument(
-        "--max-length", type=int, default=192, metavar="N", help="tokens of a pair (default: 192)"
+        "--max-length", type=int, metavar="N", help="tokens of a pair (default: the model's own)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the lists (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")

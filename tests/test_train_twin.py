@@ -1,0 +1,66 @@
+"""A query-independent twin is distilled from its teacher, written, and loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("bm25s")
+
+from tiny_rerankers import save_reranker  # noqa: E402
+from tolerances import PARITY_PER_SPREAD  # noqa: E402
+from toy_training import write_collections  # noqa: E402
+
+from zen_fast import ZenReranker  # noqa: E402
+from zen_fast.train.twin.__main__ import main  # noqa: E402
+from zen_fast.train.twin.reading import query_independent_logits  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_collections(folder)
+    return folder / "toy"
+
+
+def _train(teacher: Path, collection: Path, out: Path, steps: int) -> int:
+    return main(
+        [str(teacher), "--data", f"{collection}:train", "--out", str(out)]
+        + ["--steps", str(steps), "--threads", "1", "--learning-rate", "1e-3"]
+    )
+
+
+def test_twin_learns_and_scores_as_the_stock_modules_say(
+    collection: Path, tmp_path: Path
+) -> None:
+    teacher = save_reranker(tmp_path / "teacher")
+    out = tmp_path / "twin"
+    assert _train(teacher, collection, out, steps=60) == 0
+    losses = [entry["loss"] for entry in json.loads((out / "training.json").read_text())]
+    assert len(losses) == 60
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+    twin = ZenReranker.from_pretrained(out, num_threads=1, activation="identity")
+    assert twin.engine.spec.query_independent
+    pattern = json.loads((out / "config.json").read_text())["attention_pattern"]
+    assert pattern == "query_independent"
+    query, documents = "where does the otter live", ["near the water", "a heron", "", "salmon"]
+    stock = transformers.BertForSequenceClassification.from_pretrained(str(out)).float().eval()
+    pairs = twin.engine.encode([query] * len(documents), documents).sequences
+    with torch.inference_mode():
+        expected = query_independent_logits(stock, pairs)[:, 0].numpy()
+    scores = twin.score(query, documents)
+    assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * expected.std()
+
+
+def test_teacher_without_a_twin_is_refused(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = save_reranker(tmp_path / "roberta", "roberta")
+    assert _train(teacher, collection, tmp_path / "twin", steps=1) == 2
+    assert "is not a BERT cross-encoder" in capsys.readouterr().err
