@@ -37,16 +37,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_quantized_checkpoint_carries_its_answer(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_layers", [[], [1]])
+def test_quantized_checkpoint_carries_its_answer(
+    kept_layers: list[int], folder: Path, tmp_path: Path
+) -> None:
     checkpoint = load_checkpoint(folder).answering(AnswerTokens(YES, NO))
-    save_quantized(checkpoint, "a test", tmp_path / "int8")
+    save_quantized(checkpoint, "a test", tmp_path / "int8", kept_layers)
     loaded = load_checkpoint(tmp_path / "int8")
     assert loaded.vocabulary is None
     ids = np.arange(3, 33, dtype=np.int32)
     batch = pack([TokenizedPair(ids, np.zeros_like(ids))], checkpoint.spec)
     saved, expected = (
         CpuBackend(Encoder(checkpoint.spec, weights), num_threads=1).forward(batch)
-        for weights in (loaded.weights, quantize_weights(checkpoint.weights))
+        for weights in (loaded.weights, quantize_weights(checkpoint.weights, kept_layers))
     )
     np.testing.assert_array_equal(saved, expected)
 

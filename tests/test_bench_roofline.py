@@ -26,11 +26,25 @@ MODERNBERT = {
 }
 
 
+T5 = {
+    "model_type": "t5",
+    "architectures": ["T5ForConditionalGeneration"],
+    "vocab_size": 99,
+    "d_model": 48,
+    "d_kv": 10,
+    "d_ff": 80,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",
+}
+
+
 def _spec(name: str) -> EncoderSpec:
-    return encoder_spec(MODERNBERT if name == "modernbert" else SHAPES[name])
+    return encoder_spec({"modernbert": MODERNBERT, "t5": T5}.get(name) or SHAPES[name])
 
 
-@pytest.mark.parametrize("name", ["minilm-l6", "large", "modernbert"])
+@pytest.mark.parametrize("name", ["minilm-l6", "large", "modernbert", "t5"])
 def test_count_ops_counts_the_flops_of_the_benchmark(name: str) -> None:
     spec = _spec(name)
     counted = sum(each.flops for each in count_ops(spec, LENGTHS, "fp16"))

@@ -29,15 +29,11 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(teacher: Path, collection: Path, out: Path, steps: int) -> int:
-    return main(
-        [str(teacher), "--data", f"{collection}:train", "--out", str(out)]
-        + ["--steps", str(steps), "--threads", "1", "--learning-rate", "1e-3"]
-    )
+    options = f"--steps {steps} --threads 1 --learning-rate 1e-3".split()
+    return main([str(teacher), "--data", f"{collection}:train", "--out", str(out), *options])
 
 
-def test_twin_learns_and_scores_as_the_stock_modules_say(
-    collection: Path, tmp_path: Path
-) -> None:
+def test_twin_learns_and_scores_as_the_stock_modules_say(collection: Path, tmp_path: Path) -> None:
     teacher = save_reranker(tmp_path / "teacher")
     out = tmp_path / "twin"
     assert _train(teacher, collection, out, steps=60) == 0

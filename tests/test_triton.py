@@ -33,7 +33,7 @@ from zen_fast.backends.linear_choices import LinearChoices, LinearShape  # noqa:
 from zen_fast.backends.reference import ReferenceBackend, ReferenceOps  # noqa: E402
 from zen_fast.backends.triton import TritonBackend  # noqa: E402
 from zen_fast.backends.triton_ops import DTYPES  # noqa: E402
-from zen_fast.batching import PackedBatch, TokenizedPair, pack  # noqa: E402
+from zen_fast.batching import PackedBatch, Prefix, TokenizedPair, pack  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.errors import OutOfDeviceMemoryError  # noqa: E402
 from zen_fast.quantization import quantize_weights  # noqa: E402
@@ -84,10 +84,13 @@ def test_lay_out_marks_what_is_beyond_the_batch_as_nobodys() -> None:
     assert 99 not in block
 
 
-def test_lay_out_parts_fill_the_block_without_overlap() -> None:
-    size = BatchSize(64, 8, 16)
+@pytest.mark.parametrize("size", [BatchSize(64, 8, 16), BatchSize(64, 8, 16, 8, 128)])
+def test_lay_out_parts_fill_the_block_without_overlap(size: BatchSize) -> None:
     names = ("token", "token_type", "position", "place", "sequence_of_row", "cu_seqlens")
-    parts = [size.part(name) for name in (*names, "head_lengths", "query_blocks", "first_rows")]
+    names += ("head_lengths", "query_blocks", "first_rows")
+    if size.num_prefixes:
+        names += ("prefix_of_sequence", "prefix_cu_seqlens")
+    parts = [size.part(name) for name in names]
     assert parts[0].start == 0
     assert [part.stop for part in parts[:-1]] == [part.start for part in parts[1:]]
     assert parts[-1].stop == size.num_integers
@@ -128,6 +131,34 @@ def test_logits_equal_stock(oracle: Oracle) -> None:
         logits = backend.forward(pack(pairs, oracle.encoder.spec))
         assert logits.dtype == np.float32
         assert (np.abs(logits - expected) <= PARITY_PER_SPREAD * oracle.spread).all()
+
+
+def _prefix(backend: TritonBackend, oracle: Oracle, pair: TokenizedPair, length: int) -> Prefix:
+    head = pair.part(slice(length))
+    (rows,) = backend.keys_values(pack([head], oracle.encoder.spec))
+    assert rows.shape == (length, oracle.encoder.spec.floats_kept_per_token)
+    return Prefix(head.token_ids, rows)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [*(each for each in LANGUAGE_MODELS if each.name != "t5-tied"), QUERY_INDEPENDENT_BERT],
+    ids=lambda recipe: recipe.name,
+)
+def test_logits_equal_stock_when_prefixes_are_shared(recipe: RandomModel, tmp_path: Path) -> None:
+    oracle = make_oracle(recipe, tmp_path)
+    backend = TritonBackend(oracle.encoder, DEVICE, "fp32")
+    first, second = oracle.pairs[3], oracle.pairs[2]  # 17 and 3 tokens
+    prefixes = [
+        _prefix(backend, oracle, first, first.num_head_tokens),
+        None,
+        _prefix(backend, oracle, second, second.num_head_tokens),
+    ]
+    order = [3, 1, 2]
+    batch = pack([oracle.pairs[index] for index in order], oracle.encoder.spec, prefixes)
+    assert batch.num_tokens == 17 - 5 + 2 + 3 - 1
+    logits = backend.forward(batch)
+    assert (np.abs(logits - oracle.logits[order]) <= PARITY_PER_SPREAD * oracle.spread).all()
 
 
 def test_int8_logits_equal_those_of_the_reference(oracle: Oracle) -> None:

@@ -21,6 +21,7 @@ from zen_fast.prompts.template import PromptTemplate
 from zen_fast.quantization import at_precision
 from zen_fast.score_cache import ScoreCache, ScoreStore, model_fingerprint, open_score_store
 from zen_fast.scoring import Scorer
+from zen_fast.sensitive_layers import sensitive_layers
 from zen_fast.sentence_transformers_settings import SentenceTransformersSettings, read_settings
 from zen_fast.spec import EncoderSpec
 from zen_fast.tokenization import LongDocuments, PairTokenizer, PromptTokenizer, Truncation
@@ -99,7 +100,10 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         truncation=choices.truncation,
         cache_bytes=cache_bytes,
     )
-    encoder = Encoder(checkpoint.spec, at_precision(checkpoint.weights, choices.precision))
+    weights = at_precision(
+        checkpoint.weights, choices.precision, lambda: kept_layers(checkpoint, stock, prompt)
+    )
+    encoder = Encoder(checkpoint.spec, weights)
     engine = _engine(makers, encoder, tokenizer, prefix_cache_bytes)
     cache = None
     if store is not None:
@@ -142,6 +146,19 @@ def answering(checkpoint: Checkpoint, prompt: Prompt | None) -> Checkpoint:
     assert prompt is not None  # load_prompt finds a language model's answer, or raises
     assert prompt.answer is not None
     return checkpoint.answering(prompt.answer)
+
+
+def kept_layers(
+    checkpoint: Checkpoint, stock: StockTokenizer, prompt: Prompt | None
+) -> tuple[int, ...]:
+    """The layers that stay in fp32 where the others become int8; see `sensitive_layers`."""
+    spec = checkpoint.spec
+    tokenizer = (
+        stock.pair_tokenizer(longest_supported=spec.max_length)
+        if prompt is None
+        else stock.prompt_tokenizer(prompt.template, longest_supported=spec.max_length)
+    )
+    return sensitive_layers(spec, checkpoint.weights, tokenizer)
 
 
 def _tokenizer(

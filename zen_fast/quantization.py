@@ -7,6 +7,8 @@ reads activations keeps all 8 bits: their noise is the larger part once weights 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import numpy as np
 
 from zen_fast.errors import CheckpointError, UnsupportedDeviceError
@@ -20,6 +22,7 @@ from zen_fast.weights import (
     beside,
     is_quantizable,
     is_smoothed,
+    layer_of,
 )
 
 SCHEME = "w7-per-channel a8-per-token"
@@ -60,8 +63,11 @@ def _input_scales(weight: Array) -> Array:
     return scales
 
 
-def quantize_weights(weights: Weights) -> Weights:
-    """Quantize every layer's projections; embeddings that fit become fp16, all else stays fp32.
+def quantize_weights(weights: Weights, kept_layers: Collection[int] = ()) -> Weights:
+    """Quantize the layers' projections; embeddings that fit become fp16, all else stays fp32.
+
+    Args:
+        kept_layers: layers that stay in fp32, see `sensitive_layers`.
 
     Only `is_smoothed` weights are smoothed. They read what no norm has levelled, and a few of their
     input channels have large weights: a measured quarter less noise in zen-mini's logits. Where a
@@ -72,6 +78,8 @@ def quantize_weights(weights: Weights) -> Weights:
     """
     tensors = dict(weights)
     for name in filter(is_quantizable, weights):
+        if layer_of(name) in kept_layers:
+            continue
         if not np.isfinite(weights[name]).all():
             raise CheckpointError(
                 f"{name} holds values that are not finite, which int8 cannot stand for; choose "
@@ -88,8 +96,13 @@ def quantize_weights(weights: Weights) -> Weights:
     return Weights(tensors, weights.norm_eps, weights.norm_centred)
 
 
-def at_precision(weights: Weights, precision: str) -> Weights:
+def at_precision(
+    weights: Weights, precision: str, kept_layers: Callable[[], Collection[int]] = tuple
+) -> Weights:
     """The weights for `precision`: "auto" (as stored), "int8", or one that a backend computes in.
+
+    Args:
+        kept_layers: tells which layers stay in fp32, asked if weights are quantized here.
 
     Raises:
         UnsupportedDeviceError: floating point is asked of a checkpoint that was quantized.
@@ -99,6 +112,6 @@ def at_precision(weights: Weights, precision: str) -> Weights:
             f"precision={precision!r}, but the checkpoint is int8; load the model it was made "
             "from, or leave precision at 'auto'"
         )
-    return (
-        quantize_weights(weights) if precision == "int8" and not weights.is_quantized else weights
-    )
+    if precision != "int8" or weights.is_quantized:
+        return weights
+    return quantize_weights(weights, kept_layers())

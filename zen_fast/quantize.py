@@ -39,20 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _quantize(model: str, out: Path) -> int:
-    from zen_fast.assembling import answering, read_prompt
+    from zen_fast.assembling import answering, kept_layers, read_prompt
     from zen_fast.checkpoint import load_checkpoint
     from zen_fast.checkpoint.quantized import save_quantized
     from zen_fast.sentence_transformers_settings import read_settings
     from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
     checkpoint = load_checkpoint(model)
-    if checkpoint.vocabulary is not None:
+    kept: tuple[int, ...] = ()
+    if checkpoint.spec.causal and not checkpoint.weights.is_quantized:
         folder = checkpoint.folder
         stock = load_stock_tokenizer(folder, checkpoint.config, checkpoint.tokenizer_config)
         prompt = read_prompt(model, checkpoint, stock, read_settings(folder))
-        checkpoint = answering(checkpoint, prompt)
-    num_bytes = save_quantized(checkpoint, model, out)
-    print(f"wrote {out}: weights of {num_bytes / 1e6:.1f} MB")
+        if checkpoint.vocabulary is not None:
+            checkpoint = answering(checkpoint, prompt)
+        kept = kept_layers(checkpoint, stock, prompt)
+    num_bytes = save_quantized(checkpoint, model, out, kept)
+    in_fp32 = f", layers {', '.join(map(str, kept))} in fp32" if kept else ""
+    print(f"wrote {out}: weights of {num_bytes / 1e6:.1f} MB{in_fp32}")
     return 0
 
 

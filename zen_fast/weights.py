@@ -25,7 +25,14 @@ _QUANTIZABLE = re.compile(
     r"(decoder\.)?layers\.\d+\."
     r"((self_|cross_)?attention\.(qkv|query|key_value|value|output)|ffn\.(up|down))\.weight"
 )
+_LAYER = re.compile(r"layers\.(\d+)\.")
 _SMOOTHED = re.compile(r"layers\.\d+\.ffn\.down\.weight")
+
+
+def layer_of(name: str) -> int | None:
+    """The encoder layer that this tensor belongs to."""
+    found = _LAYER.match(name)
+    return None if found is None else int(found.group(1))
 
 
 def is_quantizable(name: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.batching import Int32Array, PackedBatch
+from zen_fast.batching import Int32Array, PackedBatch, Prefix
 
 NOBODY = -1
 """Sequence of what is beyond the batch's end."""
@@ -25,6 +25,9 @@ class BatchSize:
     num_tokens: int
     num_sequences: int
     num_query_blocks: int
+    num_prefixes: int = 0
+    """Of all lengths, one of length 0 among them; 0 where no sequence continues one."""
+    num_prefix_tokens: int = 0
 
     @classmethod
     def of(cls, batch: PackedBatch, query_block: int) -> BatchSize:
@@ -34,7 +37,14 @@ class BatchSize:
         num_sequences = _round_up(batch.num_sequences, 8)
         if num_sequences == num_tokens:
             num_sequences += 8  # the rows of a matrix tell what it has a row for
-        return cls(num_tokens, num_sequences, _round_up(num_query_blocks, 8))
+        prefixes, _ = distinct_prefixes(batch)
+        return cls(
+            num_tokens,
+            num_sequences,
+            _round_up(num_query_blocks, 8),
+            _round_up(len(prefixes) + 1, 8) if prefixes else 0,
+            _round_up(sum(map(len, prefixes)), 64) if prefixes else 0,
+        )
 
     @property
     def num_integers(self) -> int:
@@ -52,16 +62,19 @@ class BatchSize:
             "head_lengths": self.num_sequences,
             "query_blocks": 2 * self.num_query_blocks,
             "first_rows": 2 * self.num_sequences,
+            "prefix_of_sequence": self.num_sequences if self.num_prefixes else 0,
+            "prefix_cu_seqlens": self.num_prefixes + 1 if self.num_prefixes else 0,
         }
 
     def part(self, name: str) -> slice:
         """Where a part of the block lies.
 
         token, token_type, position: (num_tokens,) ids; place: (num_tokens,) of a token in its
-        sequence; sequence_of_row: (num_tokens,); cu_seqlens: (num_sequences + 1,); head_lengths:
-        (num_sequences,); query_blocks: (num_query_blocks, 2) sequence and first row of each block
-        of query rows; first_rows: (num_sequences, 2) the same for queries with one row per
-        sequence.
+        sequence, the prefix counted; sequence_of_row: (num_tokens,); cu_seqlens:
+        (num_sequences + 1,); head_lengths: (num_sequences,); query_blocks: (num_query_blocks, 2)
+        sequence and first row of each block of query rows; first_rows: (num_sequences, 2) the same
+        for queries with one row per sequence; prefix_of_sequence: (num_sequences,);
+        prefix_cu_seqlens: (num_prefixes + 1,).
         """
         parts = self._parts()
         names = list(parts)
@@ -85,6 +98,13 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     fill("token", batch.token_ids, 0)
     fill("token_type", batch.token_type_ids, 0)
     fill("position", batch.position_ids, 0)
+    if size.num_prefixes:
+        prefixes, prefix_of_sequence = distinct_prefixes(batch)
+        prefix_lengths = np.array([*map(len, prefixes), 0], dtype=np.int32)
+        place += prefix_lengths[prefix_of_sequence][sequence_of_row]
+        ends = np.cumsum(prefix_lengths, dtype=np.int32)
+        fill("prefix_of_sequence", prefix_of_sequence, len(prefixes))
+        fill("prefix_cu_seqlens", np.concatenate((np.zeros(1, np.int32), ends)), int(ends[-1]))
     fill("place", place, 0)
     fill("sequence_of_row", sequence_of_row, NOBODY)
     fill("head_lengths", batch.head_lengths, 0)
@@ -96,6 +116,21 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     first_row = (block_in_sequence * query_block).astype(np.int32)
     fill("query_blocks", np.stack((sequence_of_block, first_row), axis=1), NOBODY)
     fill("first_rows", np.stack((sequences, np.zeros_like(sequences)), axis=1), NOBODY)
+
+
+def distinct_prefixes(batch: PackedBatch) -> tuple[list[Prefix], Int32Array]:
+    """The batch's prefixes, each once, and which of them each sequence continues.
+
+    (num_sequences,) int32; a sequence that continues none has the number after the last.
+    """
+    places: dict[int, int] = {}
+    prefixes: list[Prefix] = []
+    for prefix in batch.prefixes:
+        if prefix is not None and id(prefix) not in places:
+            places[id(prefix)] = len(prefixes)
+            prefixes.append(prefix)
+    of_sequence = [places.get(id(prefix), len(prefixes)) for prefix in batch.prefixes]
+    return prefixes, np.array(of_sequence, dtype=np.int32)
 
 
 def _round_up(count: int, step: int) -> int:

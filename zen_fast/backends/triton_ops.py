@@ -106,8 +106,22 @@ class Parameters:
 class TritonOps:
     """The op protocol over one laid-out batch."""
 
-    def __init__(self, integers: Tensor, size: BatchSize, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        integers: Tensor,
+        size: BatchSize,
+        parameters: Parameters,
+        prefix_rows: Tensor,
+        keeps_keys_values: bool,
+    ) -> None:
+        """`prefix_rows` (size.num_prefix_tokens, floats kept per token), prefixes end to end."""
         self._size = size
+        self._prefix_rows = prefix_rows
+        self._prefix_cu_seqlens = integers[size.part("prefix_cu_seqlens")]
+        self._prefix_of_sequence = integers[size.part("prefix_of_sequence")]
+        self.keys_values: list[Tensor] = []
+        """Every layer's keys and values so far, (T, key_width) each, where they are kept."""
+        self._keeps_keys_values = keeps_keys_values
         self._parameters = parameters
         self._ids = {
             name: integers[size.part(name)]
@@ -205,6 +219,8 @@ class TritonOps:
         value: Tensor,
         pattern: AttentionPattern,
     ) -> Tensor:
+        if self._keeps_keys_values:
+            self.keys_values += [key, value]
         num_heads, relative = pattern.num_heads, pattern.relative
         one_row_each = len(query) == self._size.num_sequences
         bias = self._parameters.take(lambda: self._parameters.fp32(pattern.position_bias))
@@ -221,9 +237,21 @@ class TritonOps:
             cap=pattern.cap,
             causal=pattern.causal,
             num_kv_heads=pattern.num_kv_heads,
+            prefix=self._prefix(pattern.layer, key.shape[1]) if self._size.num_prefixes else None,
             position_bias=bias,
             head_lengths=self._head_lengths if pattern.query_independent else None,
             relative=None if relative is None else self._relative(query, key, num_heads, relative),
+        )
+
+    def _prefix(self, layer: int, key_width: int) -> kernels.SharedPrefix:
+        """One layer's keys and values of all prefixes."""
+        first = 2 * layer * key_width
+        keys_values = self._prefix_rows[:, first : first + 2 * key_width]
+        return kernels.SharedPrefix(
+            keys_values[:, :key_width],
+            keys_values[:, key_width:],
+            self._prefix_cu_seqlens,
+            self._prefix_of_sequence,
         )
 
     def gate(self, x: Tensor, activation: Activation, activated: GatedHalf) -> Tensor:

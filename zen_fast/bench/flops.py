@@ -27,19 +27,37 @@ def _sequence_flops(spec: EncoderSpec, length: int) -> int:
         # A head that reads one token leaves the last layer one row to compute.
         rows = 1 if last and spec.head.pooling != "mean" else length
         flops += _layer_flops(spec, index, length, rows)
+    if spec.decoder is not None:
+        flops += spec.decoder.num_layers * _decoder_layer_flops(spec, length)
     return flops + _head_flops(spec)
+
+
+def _decoder_layer_flops(spec: EncoderSpec, length: int) -> int:
+    """One layer of a decoder's single step, whose keys and values are those of `length` tokens."""
+    hidden, query_width, key_width = spec.hidden_size, spec.query_width, spec.key_width
+    return (
+        2 * 2 * hidden * key_width  # the value of the only token, and its projection
+        + 2 * 2 * hidden * query_width  # query and output projection
+        + 2 * hidden * 2 * key_width * length  # keys and values
+        + 2 * 2 * query_width * length  # scores; their weighted sum of values
+        + _ffn_flops(spec, 1)
+    )
+
+
+def _ffn_flops(spec: EncoderSpec, rows: int) -> int:
+    num_matrices = 2 if spec.gate == "none" else 3
+    return 2 * spec.hidden_size * spec.intermediate_size * num_matrices * rows
 
 
 def _layer_flops(spec: EncoderSpec, index: int, length: int, rows: int) -> int:
     """One layer over `length` tokens, of which only `rows` leave it."""
     hidden, query_width = spec.hidden_size, spec.query_width
     scores = num_scores(spec.layers[index].window, length, rows, spec.causal)
-    num_ffn_matrices = 2 if spec.gate == "none" else 3
     return (
         2 * hidden * (query_width * rows + 2 * spec.key_width * length)  # queries; keys and values
         + 2 * 2 * query_width * scores  # scores; their weighted sum of values
         + 2 * query_width * hidden * rows  # output projection
-        + 2 * hidden * spec.intermediate_size * num_ffn_matrices * rows
+        + _ffn_flops(spec, rows)
         + _relative_flops(spec.relative, hidden, length, rows)
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,13 @@ from zen_fast.weights import (
     beside,
     is_quantizable,
     is_smoothed,
+    layer_of,
     parameter_shapes,
     part_rows,
 )
 
+KEPT_LAYERS = "kept_layers"
+"""Entry of a quantized checkpoint's quantization_config: the layers that are not."""
 _MAX_NAMES_SHOWN = 8
 _HEAD_IS_NEEDED = "; a reranker needs a sequence-classification checkpoint, head included"
 
@@ -102,15 +105,22 @@ def _load_folder(folder: Path, pooling: Pooling | None = None) -> Checkpoint:
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=load_quantized_weights(files, spec)
+        weights=load_quantized_weights(files, spec, _kept_layers(config))
         if is_quantized
         else load_weights(files, architecture_of(config), spec),
         vocabulary=_vocabulary(files, architecture_of(config), spec) if has_vocabulary else None,
     )
 
 
-def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
-    """Map the canonical tensors of a quantized checkpoint.
+def _kept_layers(config: dict[str, Any]) -> Collection[int]:
+    kept: list[int] = config["quantization_config"].get(KEPT_LAYERS, [])
+    return frozenset(kept)
+
+
+def load_quantized_weights(
+    files: TensorFiles, spec: EncoderSpec, kept_layers: Collection[int] = ()
+) -> Weights:
+    """Map the canonical tensors of a quantized checkpoint, in which some layers are not quantized.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of the wrong shape or kind.
@@ -118,6 +128,8 @@ def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in parameter_shapes(spec).items():
         shapes[name] = shape
+        if layer_of(name) in kept_layers:
+            continue
         if is_quantizable(name):
             shapes[beside(name, SCALES)] = shape[:1]
         if is_smoothed(name):

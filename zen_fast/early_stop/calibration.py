@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class QueryScale:
-    """How one query's logits lie: those of rank r at mean + deviation * (trend * means[r] + noise)."""
+    """Where one query's logits lie: at mean + deviation * (trend * means[rank] + noise)."""
 
     mean: float
     deviation: float
@@ -74,9 +74,7 @@ class RankModel:
         deviation = max(float(np.sqrt(max(residual, 0.0) / noise)), 1e-6)
         prior = noise / max(self.trend_deviation, 1e-6) ** 2
         trend = (slope / deviation * spread + prior) / (spread + prior)
-        return QueryScale(
-            float(logits.mean() - deviation * trend * means.mean()), deviation, trend
-        )
+        return QueryScale(float(logits.mean() - deviation * trend * means.mean()), deviation, trend)
 
 
 @dataclass(frozen=True, eq=False)
