@@ -70,6 +70,8 @@ def cases(capability: int) -> Iterator[Case]:
             HAS_CAP=True,
             WINDOW=64,
         )
+        yield _attention_case(f"attention {kind} position bias", kind, 64, HAS_BIAS=True)
+        yield _attention_case(f"attention {kind} heads", kind, 64, HAS_HEADS=True)
         for head_dim in (64, 128):
             yield _attention_case(
                 f"attention {kind} {head_dim} causal", kind, head_dim, CAUSAL=True, GROUP=4
@@ -168,6 +170,8 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         "CAUSAL": False,
         "GROUP": 1,
         "HAS_PREFIX": False,
+        "HAS_BIAS": False,
+        "HAS_HEADS": False,
         "PARTS": 1 if changes.get("ONE_ROW_EACH") else QUERY_BLOCK // config.rows,
         "BLOCK_M": 16 if changes.get("ONE_ROW_EACH") else config.rows,
         "BLOCK_N": config.keys,
@@ -185,6 +189,9 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         **dict.fromkeys(("query_stride", "key_stride", "value_stride", "out_stride"), "i32"),
         "num_buckets": "i32",
         "prefix_stride": "i32",
+        "position_bias": "*fp32" if changes.get("HAS_BIAS") else None,
+        "bias_stride": "i32",
+        "head_lengths": "*i32" if changes.get("HAS_HEADS") else None,
     }
     if has_prefix:
         types |= dict.fromkeys(("prefix_key", "prefix_value"), f"*{kind}")

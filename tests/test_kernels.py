@@ -100,11 +100,13 @@ def _attention(
     causal: bool = False,
     prefixes: list[tuple[Tensor, Tensor]] | None = None,
     cap: float = 0.0,
+    head_lengths: list[int] | None = None,
 ) -> Tensor:
     """Softmax attention of one query row per key row, or of one per sequence, in fp64.
 
     `prefixes` are keys and values that come before each sequence's own.
     """
+    reads_last = causal or head_lengths is not None
     contexts, begin, head_dim = [], 0, query.shape[1] // num_heads
     for sequence, length in enumerate(lengths):
         rows = slice(begin, begin + length)
@@ -124,7 +126,7 @@ def _attention(
         scores = q @ k.transpose(1, 2)
         if bias is not None:
             scores = scores + bias[:, : q.shape[1], :length]
-        first_place = length - 1 if one_row and causal else 0
+        first_place = length - 1 if one_row and reads_last else 0
         places = torch.arange(first_place, first_place + q.shape[1])
         distance = places[:, None] - torch.arange(-shared, length)
         scores = scores * 0.3
@@ -134,6 +136,11 @@ def _attention(
             scores = scores.masked_fill((distance < 0).to(DEVICE), -torch.inf)
         if window is not None:
             scores = scores.masked_fill((distance.abs() > window).to(DEVICE), -torch.inf)
+        if head_lengths is not None:
+            head_length = head_lengths[sequence]
+            beyond = torch.arange(length) >= head_length
+            hidden = (places[:, None] < head_length) & beyond
+            scores = scores.masked_fill(hidden.to(DEVICE), -torch.inf)
         context = scores.softmax(dim=-1) @ v
         contexts.append(context.transpose(0, 1).flatten(1))
         begin += length
@@ -227,6 +234,50 @@ def test_attention_with_a_shared_prefix(
         query, key, value, lengths, num_heads, window, causal=causal, prefixes=prefixes
     )
     _assert_close(result, expected, dtype)
+
+
+@pytest.mark.parametrize("one_row_each", [False, True])
+@pytest.mark.parametrize("window", [None, 9])
+def test_attention_of_heads_that_see_only_themselves(
+    one_row_each: bool, window: int | None
+) -> None:
+    lengths, head_lengths, num_heads = [1, 17, 64, 130], [0, 5, 64, 70], 2
+    key, value = _strided(sum(lengths), 32), _strided(sum(lengths), 32)
+    query = _random(len(lengths) if one_row_each else sum(lengths), 32)
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths, one_row_each),
+        num_heads,
+        0.3,
+        one_row_each=one_row_each,
+        window=window,
+        head_lengths=_integers(head_lengths),
+    )
+    expected = _attention(query, key, value, lengths, num_heads, window, head_lengths=head_lengths)
+    _assert_close(result, expected)
+
+
+def test_attention_with_a_position_bias() -> None:
+    lengths, num_heads, max_length = [1, 17, 70], 2, 90
+    query, key, value = (_strided(sum(lengths), 32) for _ in range(3))
+    bias = _random(num_heads, 2 * max_length - 1)
+    result = kernels.attention(
+        query,
+        key,
+        value,
+        _cu_seqlens(lengths),
+        _query_blocks(lengths),
+        num_heads,
+        0.3,
+        position_bias=bias,
+    )
+    places = torch.arange(max_length)
+    by_pair = bias.double()[:, places - places[:, None] + max_length - 1]
+    expected = _attention(query, key, value, lengths, num_heads, None, bias=by_pair)
+    _assert_close(result, expected)
 
 
 def test_attention_refuses_heads_that_cannot_be_shared_out() -> None:

@@ -135,6 +135,17 @@ def test_readme_train_command_makes_a_model(command: str, folder: Path) -> None:
     assert len(scores) == 2
 
 
+@pytest.mark.parametrize("command", _commands_of("zen-fast twin"))
+def test_readme_twin_command_makes_a_model(command: str, folder: Path) -> None:
+    """As written but for time: a toy collection, two steps."""
+    collections = folder / "path" / "to" / "collections"
+    write_collections(collections)
+    (collections / "toy").rename(collections / "squad")
+    _run(f"{command} --steps 2", folder)
+    twin = ZenReranker.from_pretrained(folder / "my-twin")
+    assert len(twin.score("otter", ["An otter.", "", "A heron."])) == 3
+
+
 @pytest.mark.parametrize("command", _commands_of("zen-fast quantize"))
 def test_readme_quantize_command_writes_a_model(command: str, folder: Path) -> None:
     assert "MB" in _run(command, folder)

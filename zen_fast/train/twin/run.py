@@ -22,6 +22,8 @@ from zen_fast.train.export import export_model
 from zen_fast.train.twin.distilling import Progress, distill
 from zen_fast.train.twin.lists import unjudged_lists
 
+_SAID_EVERY = 50
+
 
 def run(options: argparse.Namespace) -> list[dict[str, float]]:
     """Train and write; returns the loss of each step.
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace) -> list[dict[str, float]]:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    torch.set_flush_denormal(True)  # AdamW's moments fade into denormals
     twin: Any = BertForSequenceClassification.from_pretrained(str(folder), dtype=torch.float32)
     collections = [load_target(target) for target in options.data]
     lists = unjudged_lists(collections, options.queries, np.random.default_rng(options.seed))
@@ -56,6 +59,8 @@ def run(options: argparse.Namespace) -> list[dict[str, float]]:
             recent = [entry["loss"] for entry in log[-20:]]
             mean = sum(recent) / len(recent)
             progress.update(bar, completed=each.step, description=f"loss {mean:.3f}")
+            if each.step % _SAID_EVERY == 0:
+                progress.console.print(f"step {each.step}: loss {mean:.4f}")
 
         distill(twin, teacher, lists, options.steps, options.learning_rate, report)
     setattr(twin.config, ATTENTION_PATTERN, QUERY_INDEPENDENT)
