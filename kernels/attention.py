@@ -30,17 +30,17 @@ class AttentionConfig:
 
 
 def choose_config(
-    dtype: torch.dtype, head_dim: int, relative: bool, prefix: bool = False
+    dtype: torch.dtype, head_dim: int, adds_terms: bool, prefix: bool = False
 ) -> AttentionConfig:
     """The largest blocks whose registers do not spill, with Triton 3.6 nor 3.9.
 
-    fp32 products are three TF32 parts.
+    fp32 products are three TF32 parts. `adds_terms`: scores gain relative terms or a bias.
     """
-    large = head_dim > 64 or relative
+    large = head_dim > 64 or adds_terms
     if dtype == torch.float32 and head_dim > 64:
         return AttentionConfig(QUERY_BLOCK // 4, 32, num_warps=4)
     if dtype == torch.float32:
-        return AttentionConfig(QUERY_BLOCK, 16 if relative or prefix else 32, num_warps=8)
+        return AttentionConfig(QUERY_BLOCK, 16 if adds_terms or prefix else 32, num_warps=8)
     return AttentionConfig(QUERY_BLOCK, 32 if large else 64, num_warps=4)
 
 
@@ -133,7 +133,8 @@ def attention(
     by_query = None if relative is None else relative.by_query
     by_key = None if relative is None else relative.by_key
     buckets = None if relative is None else relative.bucket_of_distance
-    config = choose_config(query.dtype, head_dim, relative is not None, prefix is not None)
+    adds_terms = relative is not None or position_bias is not None
+    config = choose_config(query.dtype, head_dim, adds_terms, prefix is not None)
     terms = next((each for each in (by_query, by_key) if each is not None), None)
     parts = 1 if one_row_each else QUERY_BLOCK // config.rows
     attention_kernel[(len(query_blocks) * parts, num_heads)](

@@ -157,7 +157,8 @@ def _float8_rows_case() -> Case:
 def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case:
     relative = changes.get("HAS_BY_QUERY", False)
     has_prefix = changes.get("HAS_PREFIX", False)
-    config = choose_config(_DTYPES[kind], head_dim, relative, has_prefix)
+    adds_terms = relative or changes.get("HAS_BIAS", False)
+    config = choose_config(_DTYPES[kind], head_dim, adds_terms, has_prefix)
     constants = {
         "NUM_HEADS": 12,
         "HEAD_DIM": head_dim,

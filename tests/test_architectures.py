@@ -12,7 +12,7 @@ from zen_fast.architectures.rotary import inverse_frequencies, ntk_inverse_frequ
 from zen_fast.errors import UnsupportedModelError
 
 
-@pytest.mark.parametrize("model_type", ["t5", None])
+@pytest.mark.parametrize("model_type", ["gpt2", None])
 def test_unknown_architecture_lists_the_supported(model_type: str | None) -> None:
     with pytest.raises(
         UnsupportedModelError, match=r"accepted: .*bert.*deberta-v2.*new.*xlm-roberta"
@@ -20,11 +20,34 @@ def test_unknown_architecture_lists_the_supported(model_type: str | None) -> Non
         encoder_spec({"model_type": model_type})
 
 
-@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("model_type", sorted({*ARCHITECTURES} - {"t5", "mt5"}))
 def test_config_of_defaults_is_accepted(model_type: str) -> None:
     spec = encoder_spec({"model_type": model_type})
     assert spec.head.num_labels == 2
     assert spec.num_layers > 0
+
+
+@pytest.mark.parametrize("model_type", ["t5", "mt5"])
+def test_t5_has_to_say_that_it_answers(model_type: str) -> None:
+    config = {"model_type": model_type, "architectures": ["T5ForConditionalGeneration"]}
+    spec = encoder_spec(config)
+    assert spec.decoder is not None
+    assert spec.decoder.num_layers == spec.num_layers
+    for other in ([], ["T5EncoderModel"]):
+        with pytest.raises(UnsupportedModelError, match="ForConditionalGeneration"):
+            encoder_spec({**config, "architectures": other})
+
+
+def test_query_independent_pattern_reads_the_last_token() -> None:
+    config = {"model_type": "bert", "attention_pattern": "query_independent"}
+    spec = encoder_spec(config)
+    assert spec.query_independent
+    assert spec.head.pooling == "last"
+    assert not encoder_spec({"model_type": "bert", "attention_pattern": "full"}).query_independent
+    with pytest.raises(UnsupportedModelError, match=r"attention_pattern='local'.*'full' or"):
+        encoder_spec({"model_type": "bert", "attention_pattern": "local"})
+    with pytest.raises(UnsupportedModelError, match="'full' for a model of type llama"):
+        encoder_spec({**config, "model_type": "llama"})
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_forward_refuses_sequences_beyond_max_length(encoder: Encoder) -> None:
         *(np.append(ids, np.int32(0)) for ids in (batch.token_ids, batch.token_type_ids)),
         position_ids=np.append(batch.position_ids, np.int32(0)),
         cu_seqlens=np.array([0, 65], np.int32),
+        head_lengths=batch.head_lengths,
     )
     with pytest.raises(ValueError, match="max_length"):
         CpuBackend(encoder).forward(longer)

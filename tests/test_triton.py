@@ -221,7 +221,7 @@ def test_graphs_are_bounded_and_the_longest_unused_goes_first(
     sizes = [BatchSize.of(batch, 64) for batch in batches]
     for index in (0, 1, 0, 2):
         backend.forward(batches[index])
-    assert list(backend._graphs) == [sizes[0], sizes[2]]
+    assert list(backend._graphs) == [(sizes[0], "logits"), (sizes[2], "logits")]
 
 
 class Float8Ops(ReferenceOps):
