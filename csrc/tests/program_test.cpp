@@ -36,7 +36,8 @@ struct Tokens {
             static_cast<int>(cu_seqlens.size()) - 1,
             nullptr,
             nullptr,
-            0};
+            0,
+            nullptr};
   }
 };
 
@@ -53,8 +54,8 @@ void record(Program& program, const std::vector<float>& table, const std::vector
   program.add(make_linear(kernels, {x, 0, kWidth}, {qkv, 0, 3 * kWidth}, weights.data(), nullptr,
                           Activation::kGelu, {0, 0, 0}));
   program.add(make_attention(kernels, {qkv, 0, kWidth}, {qkv, kWidth, kWidth},
-                             {qkv, 2 * kWidth, kWidth}, all, {0, 3, 3, 0.35f, 0.0f, false, -1},
-                             {}));
+                             {qkv, 2 * kWidth, kWidth}, all,
+                             {0, 3, 3, 0.35f, 0.0f, false, false, -1}, {}, {}));
   program.add(
       make_norm(kernels, all, all, {table.data(), nullptr, kWidth, 1e-6f, true}, {0, 0, 0}));
   program.add_pause(all);
