@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pytest
@@ -191,6 +191,31 @@ def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
         )
         assert float(worst) == round(min(row["overlap"] for row in rows), 3)
         assert float(worst) >= float(setting)
+
+
+def test_readme_figures_of_what_is_shared_are_those_of_the_committed_results() -> None:
+    results = ROOT / "benchmarks" / "results"
+    text = " ".join(README.split())
+    prefix = json.loads((results / "shared-prefix-6-layers.json").read_text())["seconds"]
+    written = re.search(
+        r"transformers ([\d.]+) s a query, fp32 ([\d.]+) s alone and ([\d.]+) s shared, "
+        r"int8 \[([\d.]+) and ([\d.]+) s\]",
+        text,
+    )
+    assert written is not None
+    assert [float(each) for each in written.groups()] == [
+        round(median(seconds), 1) for seconds in prefix.values()
+    ]
+    head = json.loads((results / "zen-mini-shared-head.json").read_text())["precisions"]
+    for row in head.values():
+        assert f"[{round(row['saved_percent'])} % of the time]" in text
+        assert round(row["ordinary_could_save_percent"], 1) <= 2.6
+    assert "would save 2.5 % there" in text
+    models = json.loads((results / "sensitive-layers.json").read_text())["models"]
+    planted, plain = models["x100 in the input of layer 2"], models["no outliers"]
+    assert f"off by {planted['int8_error']:.2f} deviations without this" in text
+    assert f"and {planted['int8_with_kept_error']:.2f} with it]" in text
+    assert f"as without outliers ({plain['int8_error']:.2f})" in text
 
 
 def test_readme_int8_figures_are_those_of_the_committed_results() -> None:

@@ -18,6 +18,7 @@ from toy_training import write_collections  # noqa: E402
 
 from zen_fast import ZenReranker  # noqa: E402
 from zen_fast.train.twin.__main__ import main  # noqa: E402
+from zen_fast.train.twin.distilling import Distillation  # noqa: E402
 from zen_fast.train.twin.reading import query_independent_logits  # noqa: E402
 
 
@@ -37,7 +38,7 @@ def test_twin_learns_and_scores_as_the_stock_modules_say(collection: Path, tmp_p
     teacher = save_reranker(tmp_path / "teacher")
     out = tmp_path / "twin"
     assert _train(teacher, collection, out, steps=60) == 0
-    losses = [entry["loss"] for entry in json.loads((out / "training.json").read_text())]
+    losses = json.loads((out / "training.json").read_text())["losses"]
     assert len(losses) == 60
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
@@ -60,3 +61,32 @@ def test_teacher_without_a_twin_is_refused(
     teacher = save_reranker(tmp_path / "roberta", "roberta")
     assert _train(teacher, collection, tmp_path / "twin", steps=1) == 2
     assert "is not a BERT cross-encoder" in capsys.readouterr().err
+
+
+def test_interrupted_run_goes_on_as_if_it_had_not_been(
+    collection: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    teacher = save_reranker(tmp_path / "teacher")
+    monkeypatch.setattr("zen_fast.train.twin.distilling.CHECKPOINT_EVERY", 3)
+    assert _train(teacher, collection, tmp_path / "whole", steps=8) == 0
+    step = Distillation._step
+
+    def interrupted(self: Distillation, index: int) -> None:
+        if index == 5:
+            raise KeyboardInterrupt
+        step(self, index)
+
+    monkeypatch.setattr(Distillation, "_step", interrupted)
+    assert _train(teacher, collection, tmp_path / "parts", steps=8) == 130
+    monkeypatch.setattr(Distillation, "_step", step)
+    assert _train(teacher, collection, tmp_path / "parts", steps=9) == 2
+    assert "give the same options" in capsys.readouterr().err
+    assert _train(teacher, collection, tmp_path / "parts", steps=8) == 0
+    whole, parts = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")
+    )
+    assert whole == parts
+    assert not (tmp_path / "parts.checkpoint.pt").exists()

@@ -36,8 +36,8 @@ class Engine:
         tokenizer: makes pairs, or prompts, of ids for it.
         spec: the encoder's spec.
         token_budget: tokens in one packed batch; halved once if a batch runs out of memory.
-        prefix_cache_bytes: memory for what sequences begin with, where the encoder is causal and
-            the backend shares prefixes.
+        prefix_cache_bytes: memory for what sequences begin with, where the encoder is causal or
+            query-independent, and the backend shares prefixes.
 
     Raises:
         UnsupportedModelError: the tokenizer's token types are beyond the encoder's table.

@@ -110,9 +110,9 @@ class ZenReranker(SentenceTransformersInterface):
                 sentence-transformers would choose.
             token_cache_mb: memory for texts that were tokenized before, in MB; 0 remembers none.
             prefix_cache_mb: memory for what a causal language model makes of the tokens that its
-                prompts begin with (instruction and query), in MB: computed once instead of for
-                every document, without changing a score. 0 shares nothing; GPUs and other models
-                never do.
+                prompts begin with (instruction and query), or a query-independent encoder of the
+                query, in MB: computed once instead of for every document, without changing a
+                score. 0 shares nothing; other models never do.
             score_cache: where scores are remembered: "memory", "disk:FOLDER" for the processes of
                 one machine, "redis://HOST:PORT/DATABASE" for several machines, or a store of your
                 own; None remembers none.

@@ -20,7 +20,8 @@ example:
   zen-fast twin zen-mini --data data/squad:train data/medquad:train --max-length 192 --out twin/
 
 Judgements are not used: the teacher's scores of BM25's candidates are what the twin learns. Take
-texts like those that will be searched; compare the two with `zen-fast eval` afterwards.
+texts like those that will be searched; compare the two with `zen-fast eval` afterwards. The same
+command goes on with a run that was interrupted.
 """
 
 
@@ -71,8 +72,8 @@ def _train(options: argparse.Namespace) -> int:
         raise MissingDependencyError(
             f"training needs {error.name}: pip install zen-fast[train]"
         ) from error
-    log = run(options)
-    (options.out / "training.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
+    losses = [round(loss, 4) for loss in run(options)]
+    (options.out / "training.json").write_text(json.dumps({"losses": losses}) + "\n")
     print(f"wrote {options.out}")
     return 0
 

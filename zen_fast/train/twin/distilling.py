@@ -1,10 +1,10 @@
-"""The loop: the twin learns to score as its teacher does, list by list."""
+"""The loop: the twin learns to score as its teacher does, list by list; resumable."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from transformers import BertForSequenceClassification
 
 from zen_fast.batching import TokenizedPair
 from zen_fast.engine import Engine
+from zen_fast.train.errors import ResumeError
 from zen_fast.train.twin.lists import UnjudgedList
 from zen_fast.train.twin.reading import query_independent_logits
 
+CHECKPOINT_EVERY = 50
 _LISTS_PER_STEP = 4
 _PAIRS_PER_FORWARD = 9
 _WEIGHT_DECAY = 0.01
@@ -25,46 +27,96 @@ _MAX_GRAD_NORM = 1.0
 _LEVEL_WEIGHT = 0.5
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What became of one step."""
+class Distillation:
+    """A twin on its way, which goes on from its checkpoint where there is one.
 
-    step: int
-    loss: float
-    seconds: float
+    Args:
+        twin: changed in place.
+        settings: what the run was asked for; a checkpoint of other settings is refused.
 
+    Raises:
+        ResumeError: the checkpoint is of a run with other settings.
+    """
 
-def distill(
-    twin: BertForSequenceClassification,
-    teacher: Engine,
-    lists: Sequence[UnjudgedList],
-    num_steps: int,
-    learning_rate: float,
-    report: Callable[[Progress], object],
-) -> None:
-    """Train `twin` in place for `num_steps`, going through `lists` as often as that takes."""
-    twin.train()
-    # Words that the lists never show keep their place beside those they do.
-    twin.bert.embeddings.word_embeddings.requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in twin.parameters() if parameter.requires_grad],
-        lr=learning_rate,
-        weight_decay=_WEIGHT_DECAY,
-    )
-    for step in range(num_steps):
-        started = time.perf_counter()
-        chosen = [
-            lists[(step * _LISTS_PER_STEP + place) % len(lists)] for place in range(_LISTS_PER_STEP)
-        ]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * _schedule(step, num_steps)
-        optimizer.zero_grad()
-        loss = distillation_loss(twin, teacher, chosen)
+    def __init__(
+        self,
+        twin: BertForSequenceClassification,
+        teacher: Engine,
+        lists: Sequence[UnjudgedList],
+        num_steps: int,
+        learning_rate: float,
+        checkpoint: Path,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.losses: list[float] = []
+        """Of each step so far."""
+        self._twin = twin
+        self._teacher = teacher
+        self._lists = lists
+        self._num_steps = num_steps
+        self._learning_rate = learning_rate
+        self._checkpoint = checkpoint
+        self._settings = dict(settings)
+        # Words that the lists never show keep their place beside those they do.
+        twin.bert.embeddings.word_embeddings.requires_grad_(False)
+        self._optimizer = torch.optim.AdamW(
+            [parameter for parameter in twin.parameters() if parameter.requires_grad],
+            lr=learning_rate,
+            weight_decay=_WEIGHT_DECAY,
+        )
+        if checkpoint.is_file():
+            self._resume()
+
+    def run(self, advance: Callable[[], object]) -> None:
+        """Train to the last step, going through the lists as often as that takes.
+
+        Args:
+            advance: called after each step.
+        """
+        self._twin.train()
+        while len(self.losses) < self._num_steps:
+            self._step(len(self.losses))
+            if len(self.losses) % CHECKPOINT_EVERY == 0:
+                self._save()
+            advance()
+        self._twin.train(False)
+        self._checkpoint.unlink(missing_ok=True)
+
+    def _step(self, step: int) -> None:
+        places = range(step * _LISTS_PER_STEP, (step + 1) * _LISTS_PER_STEP)
+        chosen = [self._lists[place % len(self._lists)] for place in places]
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate * _schedule(step, self._num_steps)
+        self._optimizer.zero_grad()
+        loss = distillation_loss(self._twin, self._teacher, chosen)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), _MAX_GRAD_NORM)
-        optimizer.step()
-        report(Progress(step + 1, float(loss.item()), time.perf_counter() - started))
-    twin.train(False)
+        torch.nn.utils.clip_grad_norm_(self._twin.parameters(), _MAX_GRAD_NORM)
+        self._optimizer.step()
+        self.losses.append(float(loss.item()))
+
+    def _save(self) -> None:
+        partial = self._checkpoint.with_suffix(".partial")
+        state = {
+            "settings": self._settings,
+            "losses": self.losses,
+            "twin": self._twin.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self._twin.device, weights_only=True)
+        if state["settings"] != self._settings:
+            raise ResumeError(
+                f"{self._checkpoint} is of a run with {state['settings']}; give the same options "
+                "to go on with it, or remove it to start anew"
+            )
+        self._twin.load_state_dict(state["twin"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        self.losses = state["losses"]
 
 
 def distillation_loss(

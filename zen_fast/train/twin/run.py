@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
@@ -19,17 +25,16 @@ from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.reranker import ZenReranker
 from zen_fast.train.export import export_model
-from zen_fast.train.twin.distilling import Progress, distill
+from zen_fast.train.twin.distilling import CHECKPOINT_EVERY, Distillation
 from zen_fast.train.twin.lists import unjudged_lists
 
-_SAID_EVERY = 50
 
-
-def run(options: argparse.Namespace) -> list[dict[str, float]]:
+def run(options: argparse.Namespace) -> list[float]:
     """Train and write; returns the loss of each step.
 
     Raises:
-        ZenError: the model or a collection cannot be had, or the model is no BERT with one label.
+        ZenError: the model or a collection cannot be had, the model is no BERT with one label, or
+            an interrupted run was given other options.
     """
     folder = locate(options.model)
     teacher = ZenReranker.from_pretrained(
@@ -49,20 +54,27 @@ def run(options: argparse.Namespace) -> list[dict[str, float]]:
     twin: Any = BertForSequenceClassification.from_pretrained(str(folder), dtype=torch.float32)
     collections = [load_target(target) for target in options.data]
     lists = unjudged_lists(collections, options.queries, np.random.default_rng(options.seed))
-    log: list[dict[str, float]] = []
+    distillation = Distillation(
+        twin,
+        teacher,
+        lists,
+        options.steps,
+        options.learning_rate,
+        checkpoint=options.out.with_name(f"{options.out.name}.checkpoint.pt"),
+        settings={name: str(value) for name, value in vars(options).items() if name != "threads"},
+    )
+    losses = distillation.losses
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with ProgressBar(*columns, TimeRemainingColumn()) as progress:
-        bar = progress.add_task("distilling", total=options.steps)
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        bar = progress.add_task("distilling", total=options.steps, completed=len(losses))
 
-        def report(each: Progress) -> None:
-            log.append({"step": each.step, "loss": round(each.loss, 4)})
-            recent = [entry["loss"] for entry in log[-20:]]
-            mean = sum(recent) / len(recent)
-            progress.update(bar, completed=each.step, description=f"loss {mean:.3f}")
-            if each.step % _SAID_EVERY == 0:
-                progress.console.print(f"step {each.step}: loss {mean:.4f}")
+        def advance() -> None:
+            recent = fmean(losses[-20:])
+            progress.update(bar, completed=len(losses), description=f"loss {recent:.3f}")
+            if len(losses) % CHECKPOINT_EVERY == 0:
+                progress.console.print(f"step {len(losses)}: loss {recent:.4f}")
 
-        distill(twin, teacher, lists, options.steps, options.learning_rate, report)
+        distillation.run(advance)
     setattr(twin.config, ATTENTION_PATTERN, QUERY_INDEPENDENT)
     export_model(twin, Tokenizer.from_file(str(folder / "tokenizer.json")), options.out)
-    return log
+    return losses
