@@ -23,6 +23,7 @@ from zen_fast.backends.cpu import CpuBackend  # noqa: E402
 from zen_fast.batching import TokenizedPair, pack  # noqa: E402
 from zen_fast.checkpoint import load_checkpoint  # noqa: E402
 from zen_fast.checkpoint.quantized import save_quantized  # noqa: E402
+from zen_fast.cli import main  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.errors import CheckpointError, UnsupportedModelError  # noqa: E402
 from zen_fast.prompts.answer import AnswerTokens  # noqa: E402
@@ -146,6 +147,11 @@ def test_t5_reranker_scores_as_mono_t5_does(tmp_path: Path) -> None:
         expected.append(output.logits[0, 0, answers].log_softmax(dim=0)[1].item())
     scores = reranker.score(query, documents)
     assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * np.std(expected)
+    assert main(["quantize", str(folder), str(tmp_path / "int8")]) == 0
+    # monoT5's prompt is known by the model's name, which the quantized folder has no longer.
+    saved = ZenReranker.from_pretrained(tmp_path / "int8", template="monot5")
+    loaded = ZenReranker.from_pretrained(folder, precision="int8")
+    np.testing.assert_array_equal(saved.score(query, documents), loaded.score(query, documents))
 
 
 def test_t5_that_is_no_language_model_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,21 @@ def test_t5_has_to_say_that_it_answers(model_type: str) -> None:
             encoder_spec({**config, "architectures": other})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("relative_attention_num_buckets", 3),
+        ("relative_attention_max_distance", 8),
+        ("decoder_start_token_id", 32128),
+        ("feed_forward_proj", "gated-silu"),
+    ],
+)
+def test_t5_settings_that_cannot_be_are_refused(name: str, value: object) -> None:
+    config = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], name: value}
+    with pytest.raises(UnsupportedModelError, match=name):
+        encoder_spec(config)
+
+
 def test_query_independent_pattern_reads_the_last_token() -> None:
     config = {"model_type": "bert", "attention_pattern": "query_independent"}
     spec = encoder_spec(config)

@@ -214,12 +214,18 @@ def test_logits_do_not_change_when_prefixes_are_shared(
     prefixes = [prefix, single, *[None] * (len(others) - 1), prefix, nested]
     whole = backend.forward(pack(pairs, spec))
     shared = backend.forward(pack(pairs, spec, prefixes))
+    _assert_unchanged(shared, whole, causal_oracle.spread, backend, precision)
+
+
+def _assert_unchanged(
+    shared: np.ndarray, whole: np.ndarray, spread: np.ndarray, backend: Backend, precision: str
+) -> None:
     if backend.name == "cpu":
         np.testing.assert_array_equal(shared, whole)
     elif precision == "fp32":
-        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * causal_oracle.spread).all()
+        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * spread).all()
     else:  # where a sum lies on the edge between two bytes
-        difference = np.abs(shared - whole) / causal_oracle.spread
+        difference = np.abs(shared - whole) / spread
         assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
         assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
 
@@ -250,14 +256,7 @@ def test_logits_do_not_change_when_heads_are_shared(
     heads[4] = None  # one that is read with its document
     whole = backend.forward(pack(oracle.pairs, spec))
     shared = backend.forward(pack(oracle.pairs, spec, heads))
-    if backend.name == "cpu":
-        np.testing.assert_array_equal(shared, whole)
-    elif precision == "fp32":
-        assert (np.abs(shared - whole) <= BATCH_PER_SPREAD * oracle.spread).all()
-    else:  # where a sum lies on the edge between two bytes
-        difference = np.abs(shared - whole) / oracle.spread
-        assert np.quantile(difference, 0.75) <= INT8_PER_SPREAD
-        assert difference.max() <= INT8_ROUNDING_FLIP_PER_SPREAD
+    _assert_unchanged(shared, whole, oracle.spread, backend, precision)
 
 
 @pytest.mark.parametrize("name", _backend_names()[1:])

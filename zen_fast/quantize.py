@@ -47,13 +47,14 @@ def _quantize(model: str, out: Path) -> int:
 
     checkpoint = load_checkpoint(model)
     kept: tuple[int, ...] = ()
-    if checkpoint.spec.causal and not checkpoint.weights.is_quantized:
+    if checkpoint.spec.causal or checkpoint.vocabulary is not None:
         folder = checkpoint.folder
         stock = load_stock_tokenizer(folder, checkpoint.config, checkpoint.tokenizer_config)
         prompt = read_prompt(model, checkpoint, stock, read_settings(folder))
         if checkpoint.vocabulary is not None:
             checkpoint = answering(checkpoint, prompt)
-        kept = kept_layers(checkpoint, stock, prompt)
+        if not checkpoint.weights.is_quantized:
+            kept = kept_layers(checkpoint, stock, prompt)
     num_bytes = save_quantized(checkpoint, model, out, kept)
     in_fp32 = f", layers {', '.join(map(str, kept))} in fp32" if kept else ""
     print(f"wrote {out}: weights of {num_bytes / 1e6:.1f} MB{in_fp32}")

@@ -16,7 +16,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.backends.cpu import CpuBackend
 from zen_fast.batching import PackedBatch, TokenizedPair, pack
 from zen_fast.encoder import Encoder
 from zen_fast.quantization import quantize_weights
@@ -97,6 +96,8 @@ def _advance(
     states: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """The states after layer `index`, from those before it."""
+    from zen_fast.backends.cpu import CpuBackend  # no other backend needs the extension
+
     # Three times over, for a run from the pause behind the first to that behind the second.
     copies = {
         name.replace(f"layers.{index}.", f"layers.{copy}.", 1): tensor

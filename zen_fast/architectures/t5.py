@@ -28,13 +28,16 @@ def _spec(settings: Settings, is_scaled: bool, feed_forward: str) -> EncoderSpec
     names = settings.config.get("architectures") or ()
     if not any(str(name).endswith("ForConditionalGeneration") for name in names):
         settings.refuse("architectures", "a class that ends in ForConditionalGeneration")
-    padding = settings.integer("pad_token_id", 0)
     hidden_size = settings.count("d_model", 512)
     num_layers = settings.count("num_layers", 6)
     feed_forward = settings.text("feed_forward_proj", feed_forward, _FEED_FORWARDS)
+    vocab_size = settings.count("vocab_size", 32128)
+    start_id = settings.integer("decoder_start_token_id", settings.integer("pad_token_id", 0))
+    if not 0 <= start_id < vocab_size:
+        settings.refuse("decoder_start_token_id", f"a token id below {vocab_size}")
     return EncoderSpec(
         architecture="t5",
-        vocab_size=settings.count("vocab_size", 32128),
+        vocab_size=vocab_size,
         hidden_size=hidden_size,
         num_heads=settings.count("num_heads", 8),
         intermediate_size=settings.count("d_ff", 2048),
@@ -64,15 +67,19 @@ def _spec(settings: Settings, is_scaled: bool, feed_forward: str) -> EncoderSpec
         gate="activate_first" if feed_forward.startswith("gated-") else "none",
         ffn_up_bias=False,
         ffn_down_bias=False,
-        position_bias=PositionBiasSpec(
-            settings.count("relative_attention_num_buckets", 32),
-            settings.count("relative_attention_max_distance", 128),
-        ),
-        decoder=DecoderSpec(
-            settings.count("num_decoder_layers", num_layers),
-            start_id=settings.integer("decoder_start_token_id", padding),
-        ),
+        position_bias=_position_bias(settings),
+        decoder=DecoderSpec(settings.count("num_decoder_layers", num_layers), start_id),
     )
+
+
+def _position_bias(settings: Settings) -> PositionBiasSpec:
+    num_buckets = settings.count("relative_attention_num_buckets", 32)
+    max_distance = settings.count("relative_attention_max_distance", 128)
+    if num_buckets < 4:
+        settings.refuse("relative_attention_num_buckets", "a whole number of at least 4")
+    if max_distance <= num_buckets // 4:
+        settings.refuse("relative_attention_max_distance", f"more than {num_buckets // 4}")
+    return PositionBiasSpec(num_buckets, max_distance)
 
 
 _ENCODER, _DECODER = "encoder.block.*.layer", "decoder.block.*.layer"

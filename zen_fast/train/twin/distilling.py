@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertForSequenceClassification
 
-from zen_fast.batching import TokenizedPair
+from zen_fast.batching import TokenizedPair, schedule
 from zen_fast.engine import Engine
 from zen_fast.train.errors import ResumeError
 from zen_fast.train.twin.lists import UnjudgedList
@@ -20,7 +19,7 @@ from zen_fast.train.twin.reading import query_independent_logits
 
 CHECKPOINT_EVERY = 50
 _LISTS_PER_STEP = 4
-_PAIRS_PER_FORWARD = 9
+_TOKENS_PER_FORWARD = 1024
 _WEIGHT_DECAY = 0.01
 _WARMUP_STEPS = 50
 _MAX_GRAD_NORM = 1.0
@@ -133,13 +132,13 @@ def distillation_loss(
 
 
 def _logits(twin: BertForSequenceClassification, pairs: Sequence[TokenizedPair]) -> Tensor:
-    """In chunks of similar length, so that padding is small: (num_pairs,)."""
-    order = np.argsort([len(pair) for pair in pairs], kind="stable")
-    chunks = np.split(order, range(_PAIRS_PER_FORWARD, len(order), _PAIRS_PER_FORWARD))
+    """In batches of similar length, so that padding is small: (num_pairs,)."""
+    batches = schedule([len(pair) for pair in pairs], _TOKENS_PER_FORWARD)
     logits = torch.cat(
-        [query_independent_logits(twin, [pairs[index] for index in chunk]) for chunk in chunks]
+        [query_independent_logits(twin, [pairs[index] for index in batch]) for batch in batches]
     )
-    return logits[torch.from_numpy(np.argsort(order))].squeeze(-1)
+    order = [index for batch in batches for index in batch]
+    return logits[torch.tensor(order).argsort()].squeeze(-1)
 
 
 def _schedule(step: int, num_steps: int) -> float:
