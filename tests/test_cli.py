@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_rerank_puts_the_instruction_into_the_template(
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [
         f"{result.score:.4f}" for result in ranked
     ]
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        (("--early-stop", "0.9"), r"\d+ given up after layer 1|the rest would not change the best"),
+        (("--deadline-ms", "1"), "time was up"),
+    ],
+)
+def test_rerank_says_why_some_lines_have_no_score(
+    option: tuple[str, str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "passages.txt"
+    path.write_text("\n".join(f"{text} {n}" for n in range(12) for text in SENTENCES[:5]))
+    assert run("--query", QUERY, "--k", 1, *option, path) == 0
+    said = capsys.readouterr().err
+    assert re.search(rf"scored \d+ of 60: ({reason})", said), said
 
 
 def test_rerank_reads_stdin(

@@ -14,6 +14,7 @@ from typing import Any
 from zen_fast.command_line import run_command
 from zen_fast.document_files import FileDocument, read_documents
 from zen_fast.documents import RankedDocument
+from zen_fast.ranking import Work
 
 _EPILOG = """\
 examples:
@@ -127,11 +128,24 @@ def _rerank(arguments: argparse.Namespace) -> int:
         print(line)
     work = ranking.work
     if work.is_partial or work.why:
-        why = work.why or work.stopped
+        reason = work.why or _reason(work)
         print(
-            f"zen-fast: scored {work.num_scored} of {work.num_candidates}: {why}", file=sys.stderr
+            f"zen-fast: scored {work.num_scored} of {work.num_candidates}: {reason}",
+            file=sys.stderr,
         )
     return 0
+
+
+def _reason(work: Work) -> str:
+    """Why some candidates have no score."""
+    given_up = f"{work.num_given_up} given up after layer {work.given_up_after}"
+    reasons = [given_up] if work.num_given_up else []
+    match work.stopped:
+        case "deadline":
+            reasons.append("time was up")
+        case "settled":
+            reasons.append("the rest would not change the best")
+    return ", ".join(reasons)
 
 
 def _json_lines(ranked: list[tuple[RankedDocument, FileDocument]]) -> Iterator[str]:
