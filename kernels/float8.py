@@ -14,17 +14,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.linear import LinearConfig
-from zen_fast.kernels.tiles import finish_tile, tile_of_program
+from zen_fast.kernels.product import FLOAT8, Dequantization, ProductConfig, product
 
-FLOAT8 = torch.float8_e4m3fn
 CAPABILITY = (8, 9)
 """The first GPUs whose matrix units take it."""
 
 FLOAT8_CONFIGS = (
-    LinearConfig(128, 128, 128, num_warps=8, num_stages=3),
-    LinearConfig(64, 128, 128, num_warps=4, num_stages=3),
-    LinearConfig(16, 64, 128, num_warps=4, num_stages=3),
+    ProductConfig(128, 128, 128, num_warps=8, num_stages=3),
+    ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
+    ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
 )
 """For ever fewer rows."""
 
@@ -99,7 +97,7 @@ def float8_rows_kernel(x, values, steps, width, x_stride, BLOCK: tl.constexpr):
     tl.store(steps + row, step)
 
 
-def choose_config(num_rows: int) -> LinearConfig:
+def choose_config(num_rows: int) -> ProductConfig:
     """The largest tiles that the rows fill."""
     return next((each for each in FLOAT8_CONFIGS if num_rows >= each.block_m), FLOAT8_CONFIGS[-1])
 
@@ -111,97 +109,16 @@ def float8_linear(
     bias: Tensor | None = None,
     activation: str | None = None,
     residual: Tensor | None = None,
-    config: LinearConfig | None = None,
+    config: ProductConfig | None = None,
 ) -> Tensor:
-    """activation(x weightᵀ + bias) + residual: (rows, out) of `dtype`, residual of the same.
-
-    Sums in fp32; bias is (out,) fp32.
-    """
-    rows, depth = x.values.shape
-    columns = len(weight.values)
-    out = torch.empty(rows, columns, dtype=dtype, device=x.values.device)
-    config = config or choose_config(rows)
-    programs = triton.cdiv(rows, config.block_m) * triton.cdiv(columns, config.block_n)
-    float8_linear_kernel[(programs,)](
+    """activation(x weightᵀ + bias) + residual, (rows, out) of `dtype`; sums in fp32."""
+    return product(
         x.values,
-        x.scales,
         weight.values,
-        weight.scales,
+        dtype,
+        config or choose_config(len(x.values)),
         bias,
+        activation,
         residual,
-        out,
-        rows,
-        columns,
-        depth,
-        0 if residual is None else residual.stride(0),
-        HAS_BIAS=bias is not None,
-        HAS_RESIDUAL=residual is not None,
-        ACTIVATION=activation or "none",
-        EVEN_K=depth % config.block_k == 0,
-        BLOCK_M=config.block_m,
-        BLOCK_N=config.block_n,
-        BLOCK_K=config.block_k,
-        num_warps=config.num_warps,
-        num_stages=config.num_stages,
-    )
-    return out
-
-
-@triton.jit
-def float8_linear_kernel(
-    x,
-    steps,
-    weight,
-    scales,
-    bias,
-    residual,
-    out,
-    rows,
-    columns,
-    depth,
-    residual_stride,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-):
-    tile_m, tile_n = tile_of_program(rows, columns, BLOCK_M, BLOCK_N)
-    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
-    k = tl.arange(0, BLOCK_K)
-    row_ok, column_ok = row < rows, column < columns
-    x_tile = x + tl.minimum(row, rows - 1).to(tl.int64)[:, None] * depth + k[None, :]
-    weight_tile = weight + tl.minimum(column, columns - 1)[None, :] * depth + k[:, None]
-
-    total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for start in range(0, depth, BLOCK_K):
-        if EVEN_K:
-            a = tl.load(x_tile)
-            b = tl.load(weight_tile)
-        else:
-            a = tl.load(x_tile, mask=k[None, :] < depth - start, other=0.0)
-            b = tl.load(weight_tile, mask=k[:, None] < depth - start, other=0.0)
-        # Hopper's fp8 units sum in 22 bits: their sums of a block go into fp32 ones.
-        total = tl.dot(a, b, total, max_num_imprecise_acc=BLOCK_K)
-        x_tile += BLOCK_K
-        weight_tile += BLOCK_K
-
-    scale = tl.load(steps + row, mask=row_ok, other=0.0)[:, None]
-    scale *= tl.load(scales + column, mask=column_ok, other=0.0)[None, :]
-    finish_tile(
-        total * scale,
-        row,
-        column,
-        rows,
-        columns,
-        bias,
-        residual,
-        out,
-        residual_stride,
-        HAS_BIAS,
-        HAS_RESIDUAL,
-        ACTIVATION,
+        Dequantization(x.scales, weight.scales),
     )

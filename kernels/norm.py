@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.float8 import FLOAT8, Float8Matrix, float8_row
+from zen_fast.kernels.float8 import Float8Matrix, float8_row
+from zen_fast.kernels.product import FLOAT8
 from zen_fast.kernels.quantized import QuantizedRows, quantize_row
 
 

@@ -98,9 +98,9 @@ def gate_kernel(
     first = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
     second = tl.load(x + row * x_stride + width + column, mask=column_ok, other=0.0).to(tl.float32)
     if ACTIVATE_FIRST:
-        gated = activate(first, ACTIVATION) * second
+        gated = activate(first, ACTIVATION, out.dtype.element_ty) * second
     else:
-        gated = first * activate(second, ACTIVATION)
+        gated = first * activate(second, ACTIVATION, out.dtype.element_ty)
     tl.store(out + row * width + column, gated.to(out.dtype.element_ty), mask=column_ok)
 
 

@@ -12,15 +12,14 @@ from zen_fast.kernels.attention import QUERY_BLOCK, attention_kernel, choose_con
 from zen_fast.kernels.float8 import (
     CAPABILITY,
     FLOAT8_CONFIGS,
-    float8_linear_kernel,
     float8_rows_kernel,
 )
-from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS, LinearConfig, linear_kernel
+from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS
 from zen_fast.kernels.norm import norm_kernel
+from zen_fast.kernels.product import TENSOR_MAPS, ProductConfig, product_kernel
 from zen_fast.kernels.quantized import (
     CONFIGS,
     quantize_rows_kernel,
-    quantized_linear_kernel,
 )
 from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, rotary_kernel
 from zen_fast.kernels.sequences import neighbours_kernel, pool_kernel
@@ -44,14 +43,8 @@ class Case:
 
 def cases(capability: int) -> Iterator[Case]:
     """Every kernel of that GPU, with every configuration that a launch may choose."""
-    for kind, configs in ((_HALF, HALF_CONFIGS), (_SINGLE, FP32_CONFIGS)):
-        for config in configs:
-            yield _linear_case(kind, config)
-    for config in CONFIGS:
-        yield _quantized_linear_case(config)
+    yield from _product_cases(capability)
     if _has_float8(capability):
-        for config in FLOAT8_CONFIGS:
-            yield _float8_linear_case(config)
         yield _float8_rows_case()
     for kind in (_HALF, _SINGLE):
         for head_dim in (32, 64, 128):
@@ -88,63 +81,70 @@ def cases(capability: int) -> Iterator[Case]:
     yield from _norm_cases(capability)
 
 
-def _linear_case(kind: str, config: LinearConfig) -> Case:
-    pointer = f"*{kind}"
+def _product_cases(capability: int) -> Iterator[Case]:
+    """Each configuration through pointers, and through tensor maps where there are some."""
+    kinds = [
+        (_HALF, "float", HALF_CONFIGS),
+        (_SINGLE, "float", FP32_CONFIGS),
+        ("i8", "int8", CONFIGS),
+    ]
+    if _has_float8(capability):
+        kinds.append(("fp8e4nv", "float8", FLOAT8_CONFIGS))
+    for kind, operands, configs in kinds:
+        for config in configs:
+            for described in (False, True) if _has_tensor_maps(capability) else (False,):
+                for activation, residual in (("gelu", False), ("none", True)):
+                    yield _product_case(kind, operands, config, described, activation, residual)
+
+
+def _product_case(
+    kind: str,
+    operands: str,
+    config: ProductConfig,
+    described: bool,
+    activation: str,
+    residual: bool,
+) -> Case:
+    blocks = {"x": config.block_m, "weight": config.block_n}
+    out = f"*{kind}" if operands == "float" else "*fp16"
+    integer = operands == "int8"
     types: dict[str, str | None] = {
-        "x": pointer,
-        "weight": pointer,
+        **{
+            name: f"tensordesc<{kind}[{rows}, {config.block_k}]>" if described else f"*{kind}"
+            for name, rows in blocks.items()
+        },
+        "row_scales": None if operands == "float" else "*fp32",
+        "row_zeros": "*fp32" if integer else None,
+        "column_scales": None if operands == "float" else "*fp32",
+        "column_sums": "*i32" if integer else None,
         "bias": "*fp32",
-        "residual": pointer,
-        "out": pointer,
+        "residual": out if residual else None,
+        "out": out,
         **dict.fromkeys(("rows", "columns", "depth", "x_stride", "residual_stride"), "i32"),
     }
-    return Case(
-        f"linear {kind} {config.block_m}x{config.block_n}x{config.block_k}",
-        linear_kernel,
-        types,
-        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
-        _options(config),
-        tensor_rows=config.block_m if kind == _HALF else 0,
-    )
-
-
-def _quantized_linear_case(config: LinearConfig) -> Case:
-    types: dict[str, str | None] = {
-        "x": "*i8",
-        "steps": "*fp32",
-        "zeros": "*fp32",
-        "weight": "*i8",
-        "scales": "*fp32",
-        "sums": "*i32",
-        "bias": "*fp32",
-        "residual": "*fp16",
-        "out": "*fp16",
-        **dict.fromkeys(("rows", "columns", "depth", "residual_stride"), "i32"),
+    constants = {
+        "OPERANDS": operands,
+        "DESCRIBED": described,
+        "HAS_BIAS": True,
+        "HAS_RESIDUAL": residual,
+        "ACTIVATION": activation,
+        "EVEN_K": True,
+        "IN_TURN": config.in_turn > 0,
+        "HALVES": config.halves,
+        "BLOCK_M": config.block_m,
+        "BLOCK_N": config.block_n,
+        "BLOCK_K": config.block_k,
     }
+    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+    if config.max_registers is not None:
+        options["maxnreg"] = config.max_registers
     return Case(
-        f"quantized_linear {config.block_m}x{config.block_n}x{config.block_k}",
-        quantized_linear_kernel,
+        f"product {kind} {config} {activation}{' described' if described else ''}",
+        product_kernel,
         types,
-        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
-        _options(config),
-        tensor_rows=config.block_m,
-    )
-
-
-def _float8_linear_case(config: LinearConfig) -> Case:
-    types: dict[str, str | None] = {
-        **dict.fromkeys(("x", "weight"), "*fp8e4nv"),
-        **dict.fromkeys(("steps", "scales", "bias"), "*fp32"),
-        **dict.fromkeys(("residual", "out"), "*fp16"),
-        **dict.fromkeys(("rows", "columns", "depth", "residual_stride"), "i32"),
-    }
-    return Case(
-        f"float8_linear {config.block_m}x{config.block_n}x{config.block_k}",
-        float8_linear_kernel,
-        types,
-        {"HAS_BIAS": True, "HAS_RESIDUAL": True, "ACTIVATION": "gelu", **_blocks(config)},
-        _options(config),
-        tensor_rows=config.block_m,
+        constants,
+        options,
+        tensor_rows=0 if kind == _SINGLE else config.block_m,
     )
 
 
@@ -309,14 +309,5 @@ def _has_float8(capability: int) -> bool:
     return (capability // 10, capability % 10) >= CAPABILITY
 
 
-def _blocks(config: LinearConfig) -> dict[str, Any]:
-    return {
-        "EVEN_K": True,
-        "BLOCK_M": config.block_m,
-        "BLOCK_N": config.block_n,
-        "BLOCK_K": config.block_k,
-    }
-
-
-def _options(config: LinearConfig) -> dict[str, int]:
-    return {"num_warps": config.num_warps, "num_stages": config.num_stages}
+def _has_tensor_maps(capability: int) -> bool:
+    return (capability // 10, capability % 10) >= TENSOR_MAPS

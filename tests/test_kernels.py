@@ -15,6 +15,7 @@ from torch.nn import functional  # noqa: E402
 
 from zen_fast import kernels  # noqa: E402
 from zen_fast.errors import InvalidArgumentError  # noqa: E402
+from zen_fast.kernels.product import ProductConfig  # noqa: E402
 from zen_fast.spec import Pooling  # noqa: E402
 
 RELATIVE_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -82,11 +83,34 @@ def test_linear(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     _assert_close(kernels.linear(x, weight, bias, "gelu", residual), expected, dtype)
 
 
+@pytest.mark.parametrize("in_turn", [0, 1, 3])
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("depth", [64, 80, 65])  # the last is too odd for tensor maps
+def test_linear_however_it_is_cut(depth: int, halves: bool, in_turn: int) -> None:
+    x, residual = _random(70, depth, dtype=torch.float16), _strided(70, 96, torch.float16)
+    weight, bias = _random(96, depth, dtype=torch.float16), _random(96)
+    config = ProductConfig(16, 32, 32, num_warps=4, num_stages=2, in_turn=in_turn, halves=halves)
+    expected = functional.gelu(x.float() @ weight.float().T + bias) + residual.float()
+    result = kernels.linear(x, weight, bias, "gelu", residual, config)
+    _assert_close(result, expected, torch.float16)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_linear_activations(activation: str | None) -> None:
     x, weight = 3 * _random(5, 32), _random(20, 32)
     expected = ACTIVATIONS[activation](x @ weight.T)
     _assert_close(kernels.linear(x, weight, None, activation), expected)
+
+
+def test_gelu_in_16_bits_is_as_good_as_its_rounding() -> None:
+    dtype = torch.float16
+    x = torch.linspace(-12, 12, 4801, dtype=dtype, device=DEVICE)[:, None]
+    one = torch.ones(1, 1, dtype=dtype, device=DEVICE)
+    result = kernels.linear(x, one, activation="gelu")[:, 0].double()
+    expected = functional.gelu(x[:, 0].double())
+    half_ulp = torch.finfo(dtype).eps / 2
+    assert bool((result - expected).abs().le(5e-5 + half_ulp * expected.abs()).all())
+    assert bool(kernels.linear(x[:1] * float("nan"), one, activation="gelu").isnan().all())
 
 
 def _attention(

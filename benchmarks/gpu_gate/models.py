@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.gpu_gate.context import Context
 from benchmarks.gpu_gate.inputs import read_request
+from benchmarks.gpu_gate.operators import measured_choices
 from benchmarks.gpu_gate.stock import BATCH_SIZES, StockModel
 from benchmarks.gpu_gate.timing import peak_bytes, wall_ms
 from zen_fast import placement
@@ -142,7 +143,12 @@ def _measure_reference(task: _Task) -> None:
 def _backend(task: _Task, precision: str) -> TritonBackend:
     checkpoint = load_checkpoint(task.model.folder)
     weights = at_precision(checkpoint.weights, precision)
-    return TritonBackend(Encoder(checkpoint.spec, weights), task.context.scale.device, precision)
+    return TritonBackend(
+        Encoder(checkpoint.spec, weights),
+        task.context.scale.device,
+        precision,
+        measured_choices(task.context),
+    )
 
 
 def _tokenizer(task: _Task, cache_bytes: int) -> PairTokenizer:

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.gpu_gate.ceilings import products
-from benchmarks.gpu_gate.context import Context
+from benchmarks.gpu_gate.context import Context, read_records
 from benchmarks.gpu_gate.inputs import pair_lengths, read_request
 from benchmarks.gpu_gate.timing import kernel_us
 from zen_fast import kernels
-from zen_fast.backends.linear_choices import LinearShape, LinearTiming
+from zen_fast.backends.linear_choices import LinearChoices, LinearShape, LinearTiming
 from zen_fast.backends.vendor_linear import vendor_linear
 from zen_fast.bench.models import open_model
 from zen_fast.spec import EncoderSpec
@@ -53,6 +53,13 @@ def measure_operators(context: Context) -> None:
                 _measure_linear(context, linear, num_rows)
                 if num_rows == rows[0]:
                     _measure_eight_bits(context, linear, num_rows)
+
+
+def measured_choices(context: Context) -> LinearChoices | None:
+    """What this run has measured of whose products are faster here; None if it has not yet."""
+    records = read_records(context.records.parent)
+    timings = [LinearTiming.from_dict(each) for each in records if each["kind"] == "linear"]
+    return LinearChoices(timings) if timings else None
 
 
 def _linear_shapes(spec: EncoderSpec) -> Iterator[LinearShape]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.gpu_gate.context import Scale, read_records
 from benchmarks.gpu_gate.phases import Ending
-from zen_fast.backends.linear_choices import LinearShape, LinearTiming, linear_choices_table
+from zen_fast.backends.linear_choices import LinearTiming, linear_choices_table
 
 _FORMAT = 1
 
@@ -48,12 +48,7 @@ def write_report(report: Mapping[str, Any], out: Path) -> None:
     (out / "gpu_gate.json").write_text(text, encoding="utf-8")
     machines, linears = report.get("machine", []), report.get("linear", [])
     if linears and machines and machines[0]["gpus"]:
-        timings = [
-            LinearTiming(
-                LinearShape(**each["shape"]), each["rows"], each["ours_us"], each["vendor_us"]
-            )
-            for each in linears
-        ]
+        timings = map(LinearTiming.from_dict, linears)
         table = linear_choices_table(machines[0]["gpus"][0]["name"], timings)
         text = json.dumps(table, indent=1) + "\n"
         (out / "linear_choices.json").write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,12 @@ class LinearTiming:
     ours_us: float
     vendor_us: float
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> LinearTiming:
+        """One of its JSON form, which may have other fields besides."""
+        shape = LinearShape(**fields["shape"])
+        return cls(shape, fields["rows"], fields["ours_us"], fields["vendor_us"])
+
 
 class LinearChoices:
     """The measurements of one GPU."""
@@ -75,12 +81,7 @@ def read_linear_choices(gpu: str, path: Path = MEASURED) -> LinearChoices:
             f"{path} has format {table.get('format')!r}, this release reads {_FORMAT}; measure "
             "again with python -m benchmarks.gpu_gate"
         )
-    return LinearChoices(
-        LinearTiming(
-            LinearShape(**entry["shape"]), entry["rows"], entry["ours_us"], entry["vendor_us"]
-        )
-        for entry in table["gpus"].get(gpu, [])
-    )
+    return LinearChoices(map(LinearTiming.from_dict, table["gpus"].get(gpu, [])))
 
 
 def linear_choices_table(gpu: str, timings: Iterable[LinearTiming]) -> dict[str, Any]:

@@ -1,0 +1,325 @@
+"""The matrix product of every linear op: operands of 8, 16 or 32 bits, one epilogue.
+
+A program computes a tile of the output, or one tile after the other. Operands whose rows are
+aligned are read through tensor maps (the copy engine of Hopper), any others through pointers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from zen_fast.kernels.activations import activate
+
+FLOAT8 = torch.float8_e4m3fn
+
+TENSOR_MAPS = (9, 0)
+"""The first compute capability that has them."""
+_ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class ProductConfig:
+    """How one launch is cut: rows x columns of the output per tile, depth per step."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    num_warps: int
+    num_stages: int
+    in_turn: int = 0
+    """Programs of a multiprocessor, which compute tile after tile; 0 for a program a tile."""
+    halves: bool = False
+    """Whether the epilogue treats half the columns at a time, for which it needs less registers."""
+    max_registers: int | None = None
+    """Of a thread, so that more programs fit beside each other."""
+
+
+@dataclass(frozen=True)
+class Dequantization:
+    """x weightᵀ = row_scales (sums - row_zeros column_sums) column_scales, all (rows,), (out,)."""
+
+    row_scales: Tensor
+    """fp32"""
+    column_scales: Tensor
+    """fp32"""
+    row_zeros: Tensor | None = None
+    """fp32, whole numbers"""
+    column_sums: Tensor | None = None
+    """int32"""
+
+
+def product(
+    x: Tensor,
+    weight: Tensor,
+    dtype: torch.dtype,
+    config: ProductConfig,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    dequantization: Dequantization | None = None,
+) -> Tensor:
+    """activation(x weightᵀ + bias) + residual, summed in fp32, or exactly where x is int8.
+
+    Args:
+        x: (rows, in), any row stride.
+        weight: (out, in), contiguous, of x's dtype.
+        bias: (out,) fp32.
+        residual: (rows, out) of `dtype`, any row stride.
+
+    Returns:
+        (rows, out) of `dtype`.
+    """
+    rows, depth = x.shape
+    columns = len(weight)
+    out = torch.empty(rows, columns, dtype=dtype, device=x.device)
+    tiles = triton.cdiv(rows, config.block_m) * triton.cdiv(columns, config.block_n)
+    programs = tiles
+    if config.in_turn:
+        programs = min(tiles, config.in_turn * _num_multiprocessors(x.device))
+    described = _is_aligned(x) and _is_aligned(weight) and _has_tensor_maps(x.device)
+    options = {} if config.max_registers is None else {"maxnreg": config.max_registers}
+    scales = dequantization
+    product_kernel[(programs,)](
+        _described(x, config.block_m, config.block_k) if described else x,
+        _described(weight, config.block_n, config.block_k) if described else weight,
+        None if scales is None else scales.row_scales,
+        None if scales is None else scales.row_zeros,
+        None if scales is None else scales.column_scales,
+        None if scales is None else scales.column_sums,
+        bias,
+        residual,
+        out,
+        rows,
+        columns,
+        depth,
+        x.stride(0),
+        0 if residual is None else residual.stride(0),
+        OPERANDS={torch.int8: "int8", FLOAT8: "float8"}.get(x.dtype, "float"),
+        DESCRIBED=described,
+        HAS_BIAS=bias is not None,
+        HAS_RESIDUAL=residual is not None,
+        ACTIVATION=activation or "none",
+        EVEN_K=depth % config.block_k == 0,
+        IN_TURN=config.in_turn > 0,
+        HALVES=config.halves,
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_K=config.block_k,
+        num_warps=config.num_warps,
+        num_stages=config.num_stages,
+        **options,
+    )
+    return out
+
+
+def _is_aligned(matrix: Tensor) -> bool:
+    """Whether a tensor map can describe it."""
+    row_bytes = matrix.stride(0) * matrix.element_size()
+    return (
+        matrix.stride(1) == 1
+        and row_bytes % _ALIGNMENT == 0
+        and matrix.data_ptr() % _ALIGNMENT == 0
+    )
+
+
+def _described(matrix: Tensor, block_rows: int, block_columns: int) -> Any:
+    return TensorDescriptor.from_tensor(matrix, [block_rows, block_columns])
+
+
+def _has_tensor_maps(device: torch.device) -> bool:
+    """The interpreter has them, too."""
+    return device.type == "cpu" or torch.cuda.get_device_capability(device) >= TENSOR_MAPS
+
+
+def _num_multiprocessors(device: torch.device) -> int:
+    if device.type == "cpu":
+        return 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+@triton.jit
+def product_kernel(
+    x,
+    weight,
+    row_scales,
+    row_zeros,
+    column_scales,
+    column_sums,
+    bias,
+    residual,
+    out,
+    rows,
+    columns,
+    depth,
+    x_stride,
+    residual_stride,
+    OPERANDS: tl.constexpr,
+    DESCRIBED: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    IN_TURN: tl.constexpr,
+    HALVES: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    tiles = tl.cdiv(rows, BLOCK_M) * tl.cdiv(columns, BLOCK_N)
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=IN_TURN):
+        first_row, first_column = corner_of_tile(tile, rows, columns, BLOCK_M, BLOCK_N)
+        sums = tile_sums(
+            x,
+            weight,
+            first_row,
+            first_column,
+            rows,
+            columns,
+            depth,
+            x_stride,
+            OPERANDS,
+            DESCRIBED,
+            EVEN_K,
+            BLOCK_M,
+            BLOCK_N,
+            BLOCK_K,
+        )
+        num_parts: tl.constexpr = 2 if HALVES else 1
+        if HALVES:
+            parts = tl.split(tl.permute(tl.reshape(sums, (BLOCK_M, 2, BLOCK_N // 2)), (0, 2, 1)))
+        else:
+            parts = (sums,)
+        for index in tl.static_range(num_parts):
+            finish_tile(
+                parts[index],
+                first_row,
+                first_column + index * (BLOCK_N // num_parts),
+                rows,
+                columns,
+                row_scales,
+                row_zeros,
+                column_scales,
+                column_sums,
+                bias,
+                residual,
+                out,
+                residual_stride,
+                OPERANDS,
+                HAS_BIAS,
+                HAS_RESIDUAL,
+                ACTIVATION,
+                BLOCK_M,
+                BLOCK_N // num_parts,
+            )
+
+
+@triton.jit
+def corner_of_tile(tile, rows, columns, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """(first row, first column): groups of tile rows, so that neighbours in time share operands."""
+    tiles_m, tiles_n = tl.cdiv(rows, BLOCK_M), tl.cdiv(columns, BLOCK_N)
+    largest_group = 8
+    first = tile // (largest_group * tiles_n) * largest_group
+    group = tl.minimum(tiles_m - first, largest_group)
+    within = tile % (largest_group * tiles_n)
+    return (first + within % group) * BLOCK_M, within // group * BLOCK_N
+
+
+@triton.jit
+def tile_sums(
+    x,
+    weight,
+    first_row,
+    first_column,
+    rows,
+    columns,
+    depth,
+    x_stride,
+    OPERANDS: tl.constexpr,
+    DESCRIBED: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """(BLOCK_M, BLOCK_N) products of rows of x and of weight; int32 of int8, fp32 of others."""
+    k = tl.arange(0, BLOCK_K)
+    if not DESCRIBED:
+        # Rows beyond the end read the last one: only the store needs a mask, the loads run free.
+        row = tl.minimum(first_row + tl.arange(0, BLOCK_M), rows - 1)
+        column = tl.minimum(first_column + tl.arange(0, BLOCK_N), columns - 1)
+        x_tile = x + row.to(tl.int64)[:, None] * x_stride + k[None, :]
+        weight_tile = weight + column[None, :] * depth + k[:, None]
+    kind: tl.constexpr = tl.int32 if OPERANDS == "int8" else tl.float32
+    zero: tl.constexpr = 0 if OPERANDS == "int8" else 0.0
+    sums = tl.zeros((BLOCK_M, BLOCK_N), kind)
+    for start in range(0, depth, BLOCK_K):
+        if DESCRIBED:
+            a = x.load([first_row, start])
+            b = weight.load([first_column, start]).T
+        elif EVEN_K:
+            a = tl.load(x_tile)
+            b = tl.load(weight_tile)
+        else:
+            a = tl.load(x_tile, mask=k[None, :] < depth - start, other=zero)
+            b = tl.load(weight_tile, mask=k[:, None] < depth - start, other=zero)
+        if OPERANDS == "int8":
+            sums = tl.dot(a, b, sums, out_dtype=tl.int32)
+        elif OPERANDS == "float8":
+            # Hopper's fp8 units sum in 22 bits: their sums of a block go into fp32 ones.
+            sums = tl.dot(a, b, sums, max_num_imprecise_acc=BLOCK_K)
+        else:
+            sums = tl.dot(a, b, sums, input_precision="tf32x3")
+        if not DESCRIBED:
+            x_tile += BLOCK_K
+            weight_tile += BLOCK_K
+    return sums
+
+
+@triton.jit
+def finish_tile(
+    sums,
+    first_row,
+    first_column,
+    rows,
+    columns,
+    row_scales,
+    row_zeros,
+    column_scales,
+    column_sums,
+    bias,
+    residual,
+    out,
+    residual_stride,
+    OPERANDS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """Store activation(dequantized sums + bias) + residual of a tile."""
+    row, column = first_row + tl.arange(0, BLOCK_M), first_column + tl.arange(0, BLOCK_N)
+    row_ok, column_ok = row < rows, column < columns
+    if OPERANDS == "int8":
+        zero = tl.load(row_zeros + row, mask=row_ok, other=0.0).to(tl.int32)[:, None]
+        sums -= zero * tl.load(column_sums + column, mask=column_ok, other=0)[None, :]
+    result = sums.to(tl.float32)
+    if OPERANDS != "float":
+        scale = tl.load(row_scales + row, mask=row_ok, other=0.0)[:, None]
+        result *= scale * tl.load(column_scales + column, mask=column_ok, other=0.0)[None, :]
+    if HAS_BIAS:
+        result += tl.load(bias + column, mask=column_ok, other=0.0)[None, :]
+    result = activate(result, ACTIVATION, out.dtype.element_ty)
+    place = row.to(tl.int64)[:, None]
+    ok = row_ok[:, None] & column_ok[None, :]
+    if HAS_RESIDUAL:
+        residual_tile = residual + place * residual_stride + column[None, :]
+        result += tl.load(residual_tile, mask=ok, other=0.0).to(tl.float32)
+    tl.store(out + place * columns + column[None, :], result.to(out.dtype.element_ty), mask=ok)
