@@ -22,26 +22,30 @@ QUERY_BLOCK = 64
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Query rows of a program, keys it reads at a time, and its warps."""
+    """Query rows of a program, keys it reads at a time, its warps, and its pipeline's depth."""
 
     rows: int
     keys: int
     num_warps: int
+    num_stages: int = 2
 
 
 def choose_config(
-    dtype: torch.dtype, head_dim: int, adds_terms: bool, prefix: bool = False
+    dtype: torch.dtype, head_dim: int, adds_terms: bool, extras: bool = False
 ) -> AttentionConfig:
     """The largest blocks whose registers do not spill, with Triton 3.6 nor 3.9.
 
-    fp32 products are three TF32 parts. `adds_terms`: scores gain relative terms or a bias.
+    fp32 products are three TF32 parts; with fewer than 64 rows, since the wgmma code that Triton
+    3.6 makes of more, by eight warps, reads beyond its shared memory. `adds_terms`: scores gain
+    relative terms or a bias. `extras`: it reads a prefix, or only a row of each sequence.
     """
     large = head_dim > 64 or adds_terms
-    if dtype == torch.float32 and head_dim > 64:
-        return AttentionConfig(QUERY_BLOCK // 4, 32, num_warps=4)
     if dtype == torch.float32:
-        return AttentionConfig(QUERY_BLOCK, 16 if adds_terms or prefix else 32, num_warps=8)
-    return AttentionConfig(QUERY_BLOCK, 32 if large else 64, num_warps=4)
+        rows = QUERY_BLOCK // (4 if large else 2)
+        return AttentionConfig(rows, 16 if adds_terms or extras else 32, num_warps=4)
+    if large:
+        return AttentionConfig(QUERY_BLOCK, 32, num_warps=4)
+    return AttentionConfig(QUERY_BLOCK, 64, num_warps=4, num_stages=3)
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def attention(
     by_key = None if relative is None else relative.by_key
     buckets = None if relative is None else relative.bucket_of_distance
     adds_terms = relative is not None or position_bias is not None
-    config = choose_config(query.dtype, head_dim, adds_terms, prefix is not None)
+    extras = prefix is not None or one_row_each
+    config = choose_config(query.dtype, head_dim, adds_terms, extras)
     terms = next((each for each in (by_query, by_key) if each is not None), None)
     parts = 1 if one_row_each else QUERY_BLOCK // config.rows
     attention_kernel[(len(query_blocks) * parts, num_heads)](
@@ -179,7 +184,7 @@ def attention(
         BLOCK_M=16 if one_row_each else config.rows,
         BLOCK_N=config.keys,
         num_warps=config.num_warps,
-        num_stages=2,
+        num_stages=config.num_stages,
     )
     return out
 

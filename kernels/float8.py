@@ -15,12 +15,13 @@ import triton.language as tl
 from torch import Tensor
 
 from zen_fast.kernels.product import FLOAT8, Dequantization, ProductConfig, product
+from zen_fast.kernels.row_blocks import RowBlocks
 
 CAPABILITY = (8, 9)
 """The first GPUs whose matrix units take it."""
 
 FLOAT8_CONFIGS = (
-    ProductConfig(128, 128, 128, num_warps=8, num_stages=3),
+    ProductConfig(128, 128, 128, num_warps=8, num_stages=3, parts=4, max_registers=128),
     ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
     ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
 )
@@ -55,8 +56,17 @@ def float8_rows(x: Tensor) -> Float8Matrix:
     rows, width = x.shape
     values = torch.empty(rows, width, dtype=FLOAT8, device=x.device)
     steps = torch.empty(rows, dtype=torch.float32, device=x.device)
-    float8_rows_kernel[(rows,)](
-        x, values, steps, width, x.stride(0), BLOCK=triton.next_power_of_2(width)
+    blocks = RowBlocks.of(width)
+    float8_rows_kernel[(triton.cdiv(rows, blocks.rows),)](
+        x,
+        values,
+        steps,
+        rows,
+        width,
+        x.stride(0),
+        ROWS=blocks.rows,
+        BLOCK=blocks.columns,
+        num_warps=blocks.num_warps,
     )
     return Float8Matrix(values, steps)
 
@@ -75,26 +85,29 @@ def round_to_float8(x):
 
 
 @triton.jit
-def float8_row(x):
-    """(e4m3 values in fp32, step) of one row in fp32, zeros where the row has ended."""
-    largest = tl.maximum(tl.max(tl.abs(x), 0), _SMALLEST)
-    scaled = x * (_MAX_FLOAT8 / largest)
+def scaled_float8_rows(x):
+    """(e4m3 values in fp32, steps) of rows in fp32, zeros where a row has ended."""
+    largest = tl.maximum(tl.max(tl.abs(x), 1), _SMALLEST)
+    scaled = x * (_MAX_FLOAT8 / largest[:, None])
     # The product may round beyond the largest value, which the conversion would make a NaN.
     scaled = round_to_float8(tl.minimum(tl.maximum(scaled, -_MAX_FLOAT8), _MAX_FLOAT8))
     # The clamp hides a value that is not finite; a step that is not finite, either, tells of it.
-    poison = tl.sum(x * 0.0, 0)
+    poison = tl.sum(x * 0.0, 1)
     return scaled, largest / _MAX_FLOAT8 + poison
 
 
 @triton.jit
-def float8_rows_kernel(x, values, steps, width, x_stride, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
+def float8_rows_kernel(
+    x, values, steps, rows, width, x_stride, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
-    column_ok = column < width
-    value = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
-    value, step = float8_row(value)
-    tl.store(values + row * width + column, value.to(values.dtype.element_ty), mask=column_ok)
-    tl.store(steps + row, step)
+    ok = (row < rows)[:, None] & (column < width)[None, :]
+    value = tl.load(x + row[:, None] * x_stride + column[None, :], mask=ok, other=0.0)
+    value, step = scaled_float8_rows(value.to(tl.float32))
+    target = values + row[:, None] * width + column[None, :]
+    tl.store(target, value.to(values.dtype.element_ty), mask=ok)
+    tl.store(steps + row, step, mask=row < rows)
 
 
 def choose_config(num_rows: int) -> ProductConfig:

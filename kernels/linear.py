@@ -9,7 +9,7 @@ from torch import Tensor
 from zen_fast.kernels.product import ProductConfig, product
 
 HALF_CONFIGS = (
-    ProductConfig(128, 128, 64, num_warps=8, num_stages=3),
+    ProductConfig(128, 128, 64, num_warps=8, num_stages=3, in_turn=2, parts=2, max_registers=128),
     ProductConfig(64, 128, 64, num_warps=4, num_stages=3),
     ProductConfig(64, 64, 64, num_warps=4, num_stages=3),
     ProductConfig(16, 64, 64, num_warps=4, num_stages=3),

@@ -7,9 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.float8 import Float8Matrix, float8_row
+from zen_fast.kernels.float8 import Float8Matrix, scaled_float8_rows
 from zen_fast.kernels.product import FLOAT8
-from zen_fast.kernels.quantized import QuantizedRows, quantize_row
+from zen_fast.kernels.quantized import QuantizedRows, quantized_rows
+from zen_fast.kernels.row_blocks import RowBlocks
 
 
 def norm(
@@ -59,7 +60,8 @@ def _launch(
     centred: bool = True,
 ) -> None:
     rows, width = x.shape
-    norm_kernel[(rows,)](
+    blocks = RowBlocks.of(width)
+    norm_kernel[(triton.cdiv(rows, blocks.rows),)](
         x,
         weight,
         bias,
@@ -67,13 +69,16 @@ def _launch(
         values,
         steps,
         zeros,
+        rows,
         width,
         x.stride(0),
         eps,
         CENTRED=centred,
         HAS_BIAS=bias is not None,
         EMIT=emit,
-        BLOCK=triton.next_power_of_2(width),
+        ROWS=blocks.rows,
+        BLOCK=blocks.columns,
+        num_warps=blocks.num_warps,
     )
 
 
@@ -86,36 +91,39 @@ def norm_kernel(
     values_8,
     steps,
     zeros,
+    rows,
     width,
     x_stride,
     eps,
     CENTRED: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     EMIT: tl.constexpr,
+    ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
-    column_ok = column < width
-    values = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, BLOCK)[None, :]
+    row_ok, column_ok = row < rows, column < width
+    ok = row_ok[:, None] & column_ok
+    values = tl.load(x + row[:, None] * x_stride + column, mask=ok, other=0.0).to(tl.float32)
     if CENTRED:
         # Two passes, mean first: the one-pass variance cancels where |mean| >> deviation.
-        values = tl.where(column_ok, values - tl.sum(values, 0) / width, 0.0)
-    variance = tl.sum(values * values, 0) / width
-    normed = values * tl.rsqrt(variance + eps) * tl.load(weight + column, mask=column_ok, other=0.0)
+        values = tl.where(column_ok, values - (tl.sum(values, 1) / width)[:, None], 0.0)
+    scale = tl.rsqrt(tl.sum(values * values, 1) / width + eps)[:, None]
+    normed = values * scale * tl.load(weight + column, mask=column_ok, other=0.0)
     if HAS_BIAS:
         normed += tl.load(bias + column, mask=column_ok, other=0.0)
     rounded = normed.to(out.dtype.element_ty)
-    place = row * width + column
-    tl.store(out + place, rounded, mask=column_ok)
+    place = row[:, None] * width + column
+    tl.store(out + place, rounded, mask=ok)
     if EMIT == "int8":
-        value, step, zero = quantize_row(rounded.to(tl.float32))
-        tl.store(values_8 + place, value, mask=column_ok)
-        tl.store(steps + row, step)
-        tl.store(zeros + row, zero)
+        value, step, zero = quantized_rows(rounded.to(tl.float32))
+        tl.store(values_8 + place, value, mask=ok)
+        tl.store(steps + row, step, mask=row_ok)
+        tl.store(zeros + row, zero, mask=row_ok)
     elif EMIT == "float8":
-        value, step = float8_row(rounded.to(tl.float32))
-        tl.store(values_8 + place, value.to(values_8.dtype.element_ty), mask=column_ok)
-        tl.store(steps + row, step)
+        value, step = scaled_float8_rows(rounded.to(tl.float32))
+        tl.store(values_8 + place, value.to(values_8.dtype.element_ty), mask=ok)
+        tl.store(steps + row, step, mask=row_ok)
     else:
         tl.static_assert(EMIT == "none")

@@ -35,10 +35,10 @@ class ProductConfig:
     num_stages: int
     in_turn: int = 0
     """Programs of a multiprocessor, which compute tile after tile; 0 for a program a tile."""
-    halves: bool = False
-    """Whether the epilogue treats half the columns at a time, for which it needs less registers."""
+    parts: int = 1
+    """1, 2 or 4: columns that the epilogue treats at a time; fewer need fewer registers."""
     max_registers: int | None = None
-    """Of a thread, so that more programs fit beside each other."""
+    """Of a thread where operands come by tensor maps, so that more programs fit side by side."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def product(
     if config.in_turn:
         programs = min(tiles, config.in_turn * _num_multiprocessors(x.device))
     described = _is_aligned(x) and _is_aligned(weight) and _has_tensor_maps(x.device)
-    options = {} if config.max_registers is None else {"maxnreg": config.max_registers}
+    options = {"maxnreg": config.max_registers} if described and config.max_registers else {}
     scales = dequantization
     product_kernel[(programs,)](
         _described(x, config.block_m, config.block_k) if described else x,
@@ -108,7 +108,7 @@ def product(
         ACTIVATION=activation or "none",
         EVEN_K=depth % config.block_k == 0,
         IN_TURN=config.in_turn > 0,
-        HALVES=config.halves,
+        PARTS=config.parts,
         BLOCK_M=config.block_m,
         BLOCK_N=config.block_n,
         BLOCK_K=config.block_k,
@@ -167,7 +167,7 @@ def product_kernel(
     ACTIVATION: tl.constexpr,
     EVEN_K: tl.constexpr,
     IN_TURN: tl.constexpr,
-    HALVES: tl.constexpr,
+    PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -191,16 +191,12 @@ def product_kernel(
             BLOCK_N,
             BLOCK_K,
         )
-        num_parts: tl.constexpr = 2 if HALVES else 1
-        if HALVES:
-            parts = tl.split(tl.permute(tl.reshape(sums, (BLOCK_M, 2, BLOCK_N // 2)), (0, 2, 1)))
-        else:
-            parts = (sums,)
-        for index in tl.static_range(num_parts):
+        parts = parts_of_tile(sums, PARTS)
+        for index in tl.static_range(PARTS):
             finish_tile(
                 parts[index],
                 first_row,
-                first_column + index * (BLOCK_N // num_parts),
+                first_column + index * (BLOCK_N // PARTS),
                 rows,
                 columns,
                 row_scales,
@@ -216,8 +212,25 @@ def product_kernel(
                 HAS_RESIDUAL,
                 ACTIVATION,
                 BLOCK_M,
-                BLOCK_N // num_parts,
+                BLOCK_N // PARTS,
             )
+
+
+@triton.jit
+def parts_of_tile(sums, PARTS: tl.constexpr):
+    """The columns of a tile as a tuple of 1, 2 or 4 tiles."""
+    rows: tl.constexpr = sums.shape[0]
+    width: tl.constexpr = sums.shape[1] // PARTS
+    if PARTS == 1:
+        parts = (sums,)
+    elif PARTS == 2:
+        parts = tl.split(tl.permute(tl.reshape(sums, (rows, 2, width)), (0, 2, 1)))
+    else:
+        tl.static_assert(PARTS == 4)
+        quarters = tl.permute(tl.reshape(sums, (rows, 2, 2, width)), (0, 3, 2, 1))
+        left, right = tl.split(quarters)
+        parts = tl.split(left) + tl.split(right)
+    return parts
 
 
 @triton.jit
@@ -271,10 +284,8 @@ def tile_sums(
             b = tl.load(weight_tile, mask=k[:, None] < depth - start, other=zero)
         if OPERANDS == "int8":
             sums = tl.dot(a, b, sums, out_dtype=tl.int32)
-        elif OPERANDS == "float8":
-            # Hopper's fp8 units sum in 22 bits: their sums of a block go into fp32 ones.
-            sums = tl.dot(a, b, sums, max_num_imprecise_acc=BLOCK_K)
         else:
+            # Hopper's fp8 units keep 14 bits of a sum's mantissa: more than its operands are worth.
             sums = tl.dot(a, b, sums, input_precision="tf32x3")
         if not DESCRIBED:
             x_tile += BLOCK_K

@@ -14,9 +14,10 @@ import triton.language as tl
 from torch import Tensor
 
 from zen_fast.kernels.product import Dequantization, ProductConfig, product
+from zen_fast.kernels.row_blocks import RowBlocks
 
 CONFIGS = (
-    ProductConfig(128, 128, 128, num_warps=8, num_stages=3),
+    ProductConfig(128, 128, 128, num_warps=8, num_stages=3, parts=4, max_registers=128),
     ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
     ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
 )
@@ -58,33 +59,36 @@ def quantize_rows(x: Tensor, input_scales: Tensor | None = None) -> QuantizedRow
     rows, width = x.shape
     values = torch.empty(rows, width, dtype=torch.int8, device=x.device)
     steps, zeros = torch.empty(2, rows, dtype=torch.float32, device=x.device)
-    quantize_rows_kernel[(rows,)](
+    blocks = RowBlocks.of(width)
+    quantize_rows_kernel[(triton.cdiv(rows, blocks.rows),)](
         x,
         input_scales,
         values,
         steps,
         zeros,
+        rows,
         width,
         x.stride(0),
         HAS_INPUT_SCALES=input_scales is not None,
-        BLOCK=triton.next_power_of_2(width),
+        ROWS=blocks.rows,
+        BLOCK=blocks.columns,
+        num_warps=blocks.num_warps,
     )
     return QuantizedRows(values, steps, zeros)
 
 
 @triton.jit
-def quantize_row(x):
-    """(bytes, step, zero) of one row in fp32, zeros where the row has ended."""
+def quantized_rows(x):
+    """(bytes, steps, zeros) of rows in fp32, zeros where a row has ended."""
     # The range includes 0: what lies beyond the row's end changes nothing.
-    low, high = tl.min(x, 0), tl.max(x, 0)
-    low, high = tl.minimum(low, 0.0), tl.maximum(high, 0.0)
+    low, high = tl.minimum(tl.min(x, 1), 0.0), tl.maximum(tl.max(x, 1), 0.0)
     span = high - low
     inverse = tl.where(span > _SMALLEST_RANGE, _MAX_VALUE / tl.maximum(span, _SMALLEST_RANGE), 0.0)
     zero = tl.floor(0.5 - low * inverse)
-    rounded = (x * inverse + _ROUNDER) - _ROUNDER
-    value = tl.minimum(tl.maximum(rounded + zero, 0.0), _MAX_VALUE) - _MIDPOINT
+    rounded = (x * inverse[:, None] + _ROUNDER) - _ROUNDER
+    value = tl.minimum(tl.maximum(rounded + zero[:, None], 0.0), _MAX_VALUE) - _MIDPOINT
     # Bytes cannot be NaN: a row with a value that is not finite gets a step that is not, either.
-    poison = tl.sum(x * 0.0, 0)
+    poison = tl.sum(x * 0.0, 1)
     return value.to(tl.int8), span / _MAX_VALUE + poison, zero - _MIDPOINT
 
 
@@ -95,21 +99,25 @@ def quantize_rows_kernel(
     values,
     steps,
     zeros,
+    rows,
     width,
     x_stride,
     HAS_INPUT_SCALES: tl.constexpr,
+    ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
-    column_ok = column < width
-    scaled = tl.load(x + row * x_stride + column, mask=column_ok, other=0.0).to(tl.float32)
+    row_ok, column_ok = row < rows, (column < width)[None, :]
+    ok = row_ok[:, None] & column_ok
+    scaled = tl.load(x + row[:, None] * x_stride + column[None, :], mask=ok, other=0.0)
+    scaled = scaled.to(tl.float32)
     if HAS_INPUT_SCALES:
-        scaled *= tl.load(input_scales + column, mask=column_ok, other=0.0)
-    value, step, zero = quantize_row(scaled)
-    tl.store(values + row * width + column, value, mask=column_ok)
-    tl.store(steps + row, step)
-    tl.store(zeros + row, zero)
+        scaled *= tl.load(input_scales + column[None, :], mask=column_ok, other=0.0)
+    value, step, zero = quantized_rows(scaled)
+    tl.store(values + row[:, None] * width + column[None, :], value, mask=ok)
+    tl.store(steps + row, step, mask=row_ok)
+    tl.store(zeros + row, zero, mask=row_ok)
 
 
 def choose_config(num_rows: int) -> ProductConfig:

@@ -21,6 +21,7 @@ from zen_fast.kernels.quantized import (
     CONFIGS,
     quantize_rows_kernel,
 )
+from zen_fast.kernels.row_blocks import RowBlocks
 from zen_fast.kernels.rowwise import embed_kernel, gate_kernel, rotary_kernel
 from zen_fast.kernels.sequences import neighbours_kernel, pool_kernel
 
@@ -130,13 +131,13 @@ def _product_case(
         "ACTIVATION": activation,
         "EVEN_K": True,
         "IN_TURN": config.in_turn > 0,
-        "HALVES": config.halves,
+        "PARTS": config.parts,
         "BLOCK_M": config.block_m,
         "BLOCK_N": config.block_n,
         "BLOCK_K": config.block_k,
     }
     options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
-    if config.max_registers is not None:
+    if described and config.max_registers is not None:
         options["maxnreg"] = config.max_registers
     return Case(
         f"product {kind} {config} {activation}{' described' if described else ''}",
@@ -150,15 +151,16 @@ def _product_case(
 
 def _float8_rows_case() -> Case:
     types: dict[str, str | None] = {"x": "*fp16", "values": "*fp8e4nv", "steps": "*fp32"}
-    types |= {"width": "i32", "x_stride": "i32"}
-    return Case("float8_rows", float8_rows_kernel, types, {"BLOCK": 4096})
+    types |= {"rows": "i32", "width": "i32", "x_stride": "i32"}
+    return Case("float8_rows", float8_rows_kernel, types, *_row_blocks(4096))
 
 
 def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case:
     relative = changes.get("HAS_BY_QUERY", False)
     has_prefix = changes.get("HAS_PREFIX", False)
     adds_terms = relative or changes.get("HAS_BIAS", False)
-    config = choose_config(_DTYPES[kind], head_dim, adds_terms, has_prefix)
+    extras = has_prefix or changes.get("ONE_ROW_EACH", False)
+    config = choose_config(_DTYPES[kind], head_dim, adds_terms, extras)
     constants = {
         "NUM_HEADS": 12,
         "HEAD_DIM": head_dim,
@@ -182,8 +184,8 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         **dict.fromkeys(("query", "key", "value", "out"), f"*{kind}"),
         "cu_seqlens": "*i32",
         "query_blocks": "*i32",
-        "by_query": f"*{kind}" if relative else None,
-        "by_key": f"*{kind}" if relative else None,
+        "by_query": "*fp32" if relative else None,
+        "by_key": "*fp32" if relative else None,
         "bucket_of_distance": "*i32" if relative else None,
         "scale": "fp32",
         "cap": "fp32",
@@ -202,7 +204,7 @@ def _attention_case(name: str, kind: str, head_dim: int, **changes: Any) -> Case
         attention_kernel,
         types,
         constants,
-        {"num_warps": config.num_warps, "num_stages": 2},
+        {"num_warps": config.num_warps, "num_stages": config.num_stages},
         tensor_rows=constants["BLOCK_M"] if kind == _HALF else 0,
     )
 
@@ -265,6 +267,7 @@ def _rowwise_cases() -> Iterator[Case]:
         },
         {"COUNT": 3, "BLOCK": 1024},
     )
+    blocks, options = _row_blocks(4096)
     yield Case(
         "quantize_rows",
         quantize_rows_kernel,
@@ -274,10 +277,12 @@ def _rowwise_cases() -> Iterator[Case]:
             "values": "*i8",
             "steps": "*fp32",
             "zeros": "*fp32",
+            "rows": "i32",
             **width,
             "x_stride": "i32",
         },
-        {"HAS_INPUT_SCALES": True, "BLOCK": 4096},
+        {"HAS_INPUT_SCALES": True, **blocks},
+        options,
     )
 
 
@@ -298,11 +303,19 @@ def _norm_cases(capability: int) -> Iterator[Case]:
             "values_8": values,
             "steps": None if values is None else "*fp32",
             "zeros": "*fp32" if emit == "int8" else None,
-            **dict.fromkeys(("width", "x_stride"), "i32"),
+            **dict.fromkeys(("rows", "width", "x_stride"), "i32"),
             "eps": "fp32",
         }
-        constants = {"CENTRED": centred, "HAS_BIAS": centred, "EMIT": emit, "BLOCK": 1024}
-        yield Case(name, norm_kernel, types, constants)
+        for width in (384, 1024, 4096):
+            blocks, options = _row_blocks(width)
+            constants = {"CENTRED": centred, "HAS_BIAS": centred, "EMIT": emit, **blocks}
+            yield Case(f"{name} {width}", norm_kernel, types, constants, options)
+
+
+def _row_blocks(width: int) -> tuple[dict[str, Any], dict[str, int]]:
+    """Constants and options of a kernel that treats rows of that width."""
+    blocks = RowBlocks.of(width)
+    return {"ROWS": blocks.rows, "BLOCK": blocks.columns}, {"num_warps": blocks.num_warps}
 
 
 def _has_float8(capability: int) -> bool:

@@ -84,12 +84,12 @@ def test_linear(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("in_turn", [0, 1, 3])
-@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("parts", [1, 2, 4])
 @pytest.mark.parametrize("depth", [64, 80, 65])  # the last is too odd for tensor maps
-def test_linear_however_it_is_cut(depth: int, halves: bool, in_turn: int) -> None:
+def test_linear_however_it_is_cut(depth: int, parts: int, in_turn: int) -> None:
     x, residual = _random(70, depth, dtype=torch.float16), _strided(70, 96, torch.float16)
     weight, bias = _random(96, depth, dtype=torch.float16), _random(96)
-    config = ProductConfig(16, 32, 32, num_warps=4, num_stages=2, in_turn=in_turn, halves=halves)
+    config = ProductConfig(16, 32, 32, num_warps=4, num_stages=2, in_turn=in_turn, parts=parts)
     expected = functional.gelu(x.float() @ weight.float().T + bias) + residual.float()
     result = kernels.linear(x, weight, bias, "gelu", residual, config)
     _assert_close(result, expected, torch.float16)
@@ -528,7 +528,10 @@ def test_float8_linear(shape: tuple[int, int, int]) -> None:
     dense = [each.values.double() * each.scales[:, None].double() for each in (rows, weight)]
     expected = functional.relu(dense[0] @ dense[1].T + bias) + residual
     result = kernels.float8_linear(rows, weight, torch.float32, bias, "relu", residual)
-    _assert_close(result, expected)
+    assert result.dtype == torch.float32
+    # Of a sum's mantissa Hopper's fp8 units keep 14 bits, cut off at each of the few additions.
+    limit = 2.0**-11 if DEVICE == "cuda" else RELATIVE_ERROR[torch.float32]
+    assert float((result - expected).abs().max()) <= limit * float(expected.abs().max())
 
 
 def test_float8_weight_is_within_half_a_step_of_the_weight() -> None:

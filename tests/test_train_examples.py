@@ -3,15 +3,17 @@
 import dataclasses
 import string
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import TrainingDataError
-from zen_fast.train.examples import ListBuilder, read_lists, write_lists
-from zen_fast.train.passages import Scores
+from zen_fast.train.examples import ListBuilder
 from zen_fast.train.recipe import Recipe, Source, load_recipe
+from zen_fast.train.teacher import Scores
 
 _NUM_DOCUMENTS = 40
 _TOPICS = ("glacier", "engine", "poem", "virus")
@@ -46,8 +48,11 @@ def _letters(texts: Sequence[str]) -> Scores:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _builder(collection: Collection, recipe: Recipe, seed: int = 0) -> ListBuilder:
+def _builder(
+    collection: Collection, recipe: Recipe, seed: int = 0, **settings: object
+) -> ListBuilder:
     source = Source("toy", 0, num_questions=100, num_cloze=10, num_dev_queries=5)
+    source = dataclasses.replace(source, **settings)
     return ListBuilder(collection, source, recipe, _letters, np.random.default_rng(seed))
 
 
@@ -140,7 +145,7 @@ def test_train_lists_of_a_collection_too_small_raise(
     assert len(_builder(exactly_enough, one_passage_each).train_lists()) == 3
     del few[f"d{recipe.num_candidates - 1}"]
     builder = _builder(dataclasses.replace(collection, documents=few), one_passage_each)
-    with pytest.raises(TrainingDataError, match=r"'toy' has 7 passages.* a list needs 7 others"):
+    with pytest.raises(TrainingDataError, match=r"'toy' has 7 passages.* needs \d others"):
         builder.train_lists()
 
 
@@ -166,9 +171,52 @@ def test_judged_documents_only_drops_documents_of_other_splits(collection: Colle
     assert set(train.judged_documents_only().documents) == {"d0", "d1", "d20", "d21"}
 
 
-def test_read_lists_returns_what_was_written(
-    collection: Collection, recipe: Recipe, tmp_path
+def test_source_has_its_own_passage_words_and_title_share(
+    collection: Collection, recipe: Recipe
 ) -> None:
-    lists = _builder(collection, recipe).train_lists()
-    write_lists(tmp_path / "lists.jsonl", lists)
-    assert read_lists(tmp_path / "lists.jsonl") == lists
+    whole = {document.full for document in collection.documents.values()}
+    builder = _builder(collection, recipe, num_cloze=0, passage_words=(1000,), title_share=1.0)
+    lists = builder.train_lists()
+    assert len(lists) == 15
+    assert all(text in whole for item in lists for text in item.documents)
+
+
+def test_train_lists_leave_out_what_the_teacher_puts_above_the_answer(
+    collection: Collection, recipe: Recipe
+) -> None:
+    plain = dataclasses.replace(recipe, num_siblings=0)
+    lists = _builder(collection, plain, num_cloze=0).train_lists()
+    assert any(max(item.cosines[1:]) > item.cosines[0] for item in lists)
+    denoised = _builder(collection, plain, num_cloze=0, unjudged_margin=0.0).train_lists()
+    assert all(max(item.cosines[1:]) <= item.cosines[0] for item in denoised)
+
+
+def test_rated_lists_are_read_as_written_with_each_text_once(
+    collection: Collection, recipe: Recipe, tmp_path: Path
+) -> None:
+    builder = _builder(collection, recipe)
+    for lists in (builder.train_lists(), builder.dev_lists()):
+        rated_lists(lists).write(tmp_path / "lists.npz")
+        read = RatedLists.read(tmp_path / "lists.npz")
+        assert len(set(read.table.texts)) == len(read.table.texts)
+        for item, before in zip(read.as_lists(), lists, strict=True):
+            assert (item.query, item.documents) == (before.query, before.documents)
+            assert item.grades == before.grades
+            rated = len(before.cosines)
+            np.testing.assert_allclose(item.cosines[:rated], before.cosines, atol=1e-3)
+            np.testing.assert_allclose(item.bm25[:rated], before.bm25, atol=1e-3)
+
+
+def test_rated_lists_keep_shorter_lists_and_any_text(tmp_path: Path) -> None:
+    lists = [
+        CandidateList("q \ud800", ["one", "two"], [1, 0], [0.5, 0.25], [1.0, 0.0]),
+        CandidateList("", ["two"], [3], [0.125], [0.5]),
+    ]
+    rated_lists(lists).write(tmp_path / "lists.npz")
+    assert RatedLists.read(tmp_path / "lists.npz").as_lists() == lists
+
+
+def test_rated_lists_of_another_file_raise(tmp_path: Path) -> None:
+    (tmp_path / "lists.npz").write_text("no lists")
+    with pytest.raises(TrainingDataError, match="holds no candidate lists"):
+        RatedLists.read(tmp_path / "lists.npz")

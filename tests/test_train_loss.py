@@ -1,17 +1,41 @@
 """The training loss."""
 
+import dataclasses
+
 import pytest
 import torch
+from toy_training import toy_recipe
 
-from zen_fast.train.loss import graded_targets, listwise_softmax_loss, reranking_loss
+from zen_fast.train.loss import (
+    Ratings,
+    graded_targets,
+    list_loss,
+    listwise_softmax_loss,
+    pointwise_loss,
+    reranking_loss,
+)
 
-_SETTINGS = {
-    "cosine_temperature": 0.05,
-    "bm25_temperature": 0.2,
-    "pointwise_weight": 0.3,
-    "cosine_midpoint": 0.4,
-    "cosine_scale": 0.1,
-}
+_RECIPE = dataclasses.replace(
+    toy_recipe(),
+    cosine_temperature=0.05,
+    bm25_temperature=0.2,
+    pointwise_weight=0.3,
+    cosine_midpoint=0.4,
+    cosine_scale=0.1,
+)
+
+
+def _loss(
+    logits: list[float],
+    grades: list[int],
+    cosines: list[float],
+    bm25: list[float] | None = None,
+    **changes: object,
+) -> float:
+    ratings = Ratings(*(torch.tensor([row]) for row in (grades, cosines, bm25 or [0.0] * 3)))
+    return list_loss(
+        torch.tensor([logits]), ratings, dataclasses.replace(_RECIPE, **changes)
+    ).item()
 
 
 def test_graded_targets_follow_ndcg_gain() -> None:
@@ -33,11 +57,9 @@ def test_listwise_softmax_loss_ignores_level() -> None:
 
 
 def test_reranking_loss_prefers_right_level() -> None:
-    grades, cosines = torch.tensor([[1, 0, 0]]), torch.tensor([[0.8, 0.1, 0.0]])
-    right, shifted = torch.tensor([[3.0, -3.0, -3.0]]), torch.tensor([[9.0, 3.0, 3.0]])
     losses = [
-        reranking_loss(logits, grades, cosines, torch.zeros(1, 3), hard_weight=1.0, **_SETTINGS)
-        for logits in (right, shifted)
+        _loss(logits, [1, 0, 0], [0.8, 0.1, 0.0], hard_weight=1.0)
+        for logits in ([3.0, -3.0, -3.0], [9.0, 3.0, 3.0])
     ]
     assert losses[0] < losses[1]
 
@@ -48,28 +70,30 @@ def test_reranking_loss_prefers_right_level() -> None:
 def test_reranking_loss_without_hard_weight_follows_both_halves_of_the_teacher(
     cosines: list[float], bm25: list[float]
 ) -> None:
-    grades = torch.tensor([[1, 0]])
-    agreeing, opposing = torch.tensor([[-2.0, 2.0]]), torch.tensor([[2.0, -2.0]])
     losses = [
-        reranking_loss(
-            logits,
-            grades,
-            torch.tensor([cosines]),
-            torch.tensor([bm25]),
-            hard_weight=0.0,
-            **_SETTINGS,
-        )
-        for logits in (agreeing, opposing)
+        _loss(logits, [1, 0], cosines, bm25, hard_weight=0.0)
+        for logits in ([-2.0, 2.0], [2.0, -2.0])
     ]
     assert losses[0] < losses[1]
 
 
 def test_reranking_loss_takes_no_label_for_no_verdict() -> None:
     """A passage that nobody judged is held to what the teacher thinks of it."""
-    grades, cosines = torch.tensor([[1, 0]]), torch.tensor([[0.9, 0.8]])
-    settings = {**_SETTINGS, "pointwise_weight": 100.0}
     losses = [
-        reranking_loss(logits, grades, cosines, torch.zeros(1, 2), hard_weight=1.0, **settings)
-        for logits in (torch.tensor([[4.0, 4.0]]), torch.tensor([[4.0, -4.0]]))
+        _loss(logits, [1, 0], [0.9, 0.8], [0.0, 0.0], hard_weight=1.0, pointwise_weight=100.0)
+        for logits in ([4.0, 4.0], [4.0, -4.0])
     ]
     assert losses[0] < losses[1]
+
+
+def test_pointwise_loss_is_binary_cross_entropy_against_label_and_teacher() -> None:
+    logits, cosines = torch.tensor([[1.5, -0.5]]), torch.tensor([[0.5, 0.3]])
+    ratings = Ratings(torch.tensor([[2, 0]]), cosines, torch.zeros(1, 2))
+    recipe = dataclasses.replace(_RECIPE, hard_weight=0.75, loss="pointwise")
+    teacher = torch.sigmoid(torch.tensor([[1.0, -1.0]]))
+    target = 0.75 * torch.tensor([[1.0, 0.0]]) + 0.25 * teacher
+    probability = torch.sigmoid(logits)
+    expected = -(target * probability.log() + (1 - target) * (1 - probability).log()).mean()
+    assert pointwise_loss(logits, ratings, recipe).item() == pytest.approx(expected.item())
+    assert list_loss(logits, ratings, recipe).item() == pytest.approx(expected.item())
+    assert list_loss(logits, ratings, _RECIPE) == reranking_loss(logits, ratings, _RECIPE)

@@ -2,25 +2,28 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny_rerankers import save_reranker
 from tokenizers import Tokenizer
 from toy_training import toy_recipe, write_base, write_collections
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertConfig,
     BertForSequenceClassification,
 )
 
 from zen_fast.train.__main__ import main
 from zen_fast.train.errors import RecipeError, ResumeError
-from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.prepare import prepare
-from zen_fast.train.recipe import Recipe, load_recipe, recipe_from_dict
-from zen_fast.train.student.reading import read_pairs
+from zen_fast.train.recipe import RECIPES_FOLDER, Recipe, load_recipe, recipe_from_dict
+from zen_fast.train.student.reading import read_logits
+from zen_fast.train.token_table import TokenTable
 from zen_fast.train.trainer import Trainer
 
 
@@ -87,39 +90,86 @@ def test_main_writes_model_that_stock_transformers_loads(
     assert model.config.sentence_transformers["activation_fn"].endswith("Sigmoid")
     query, document = "Where does the OTTER live?", "The otter lives near the water."
     inputs = tokenizer(query, document, return_tensors="pt")
-    pairs = PairEncoder(Tokenizer.from_file(str(out / "tokenizer.json")), 16, 48)
-    encoded = pairs.encode(query, [document])
-    assert inputs["input_ids"][0].tolist() == encoded[0][0]
+    stock = Tokenizer.from_file(str(out / "tokenizer.json"))
+    tokens = TokenTable(stock, [query, document], 16, 48)
+    ((_, pair),) = tokens.batches(np.array([0]), np.array([1]))
+    assert inputs["input_ids"].tolist() == pair.input_ids.tolist()
     with torch.inference_mode():
         assert model(**inputs).logits.item() == pytest.approx(
-            read_pairs(model, encoded, 8).logits.item(), abs=1e-5
+            read_logits(model, tokens, np.array([0]), np.array([1])).item(), abs=1e-5
         )
 
 
-def test_read_pairs_equals_stock_forward_for_mixed_lengths() -> None:
-    torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=40,
-        num_labels=1,
+def test_main_prepares_then_trains_without_data_or_bm25(
+    recipe: Recipe, base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a machine that has only the work folder."""
+    recipe_path, work, out = tmp_path / "toy.json", tmp_path / "work", tmp_path / "model"
+    recipe_path.write_text(json.dumps(dataclasses.asdict(recipe)))
+    arguments = ["--recipe", str(recipe_path), "--work", str(work), "--out", str(out)]
+    assert main(arguments) == 2
+    assert "takes --data and --base" in capsys.readouterr().err
+    sources = ["--data", str(data), "--base", str(base)]
+    assert main([*arguments, *sources, "--prepare-only"]) == 0
+    assert not out.exists()
+    absent = ("bm25s", "Stemmer", "ir_measures", "zen_fast._C")
+    script = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}));"
+        "from zen_fast.train.__main__ import main;"
+        f"sys.exit(main({arguments}))"
     )
-    model = BertForSequenceClassification(config).eval()
-    lengths = (1, 17, 4, 9, 2, 31, 5)
-    pairs = [(torch.randint(1, 50, (length + 3,)).tolist(), 3) for length in lengths]
-    with torch.inference_mode():
-        output = read_pairs(model, pairs, chunk_size=3)
-        for row, (ids, head) in enumerate(pairs):
-            types = torch.tensor([[0] * head + [1] * (len(ids) - head)])
-            stock = model(
-                input_ids=torch.tensor([ids]), token_type_ids=types, output_hidden_states=True
-            )
-            assert output.logits[row].item() == pytest.approx(stock.logits.item(), abs=1e-5)
-            states = stock.hidden_states[-2][0]
-            torch.testing.assert_close(output.query_means[row], states[:head].mean(dim=0))
-            torch.testing.assert_close(output.document_means[row], states[head:].mean(dim=0))
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (out / "model.safetensors").is_file()
+
+
+@pytest.fixture
+def tuned(recipe: Recipe, tmp_path: Path) -> Recipe:
+    """The toy recipe, going on with a cross-encoder that is there."""
+    start = save_reranker(tmp_path / "start")
+    return dataclasses.replace(recipe, start=str(start), layers=(), embedding_weight=0.0)
+
+
+def test_prepare_with_a_start_takes_it_as_it_is(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    prepare(tuned, data, base, tmp_path / "work")
+    assert not (tmp_path / "work" / "embeddings.npy").exists()
+    trainer = Trainer(tuned, tmp_path / "work")
+    start = BertForSequenceClassification.from_pretrained(tmp_path / "start", dtype=torch.float32)
+    for name, tensor in start.state_dict().items():
+        assert torch.equal(trainer.student.state_dict()[name], tensor)
+    trainer.run()
+    classifier = trainer.student.state_dict()["classifier.weight"]
+    assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
+
+
+def test_recipes_that_differ_in_training_share_a_work_folder(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    weights = []
+    for loss in ("listwise", "pointwise"):
+        named = dataclasses.replace(tuned, name=loss, loss=loss)
+        prepare(named, data, base, work)
+        trainer = Trainer(named, work)
+        assert trainer.step == 0
+        trainer.run()
+        weights.append(_weights(trainer))
+    assert not torch.equal(*weights)
+    with pytest.raises(ResumeError, match="loss"):
+        Trainer(dataclasses.replace(tuned, name="listwise", loss="pointwise"), work)
+
+
+def test_main_with_a_start_that_cannot_be_trained_is_a_typed_error(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe_path = tmp_path / "toy.json"
+    recipe_path.write_text(json.dumps(dataclasses.asdict(tuned)))
+    other = save_reranker(tmp_path / "roberta", "roberta")
+    arguments = ["--recipe", str(recipe_path), "--data", str(data), "--base", str(base)]
+    arguments += ["--start", str(other), "--out", str(tmp_path / "model")]
+    assert main(arguments) == 2
+    assert "is not a BERT cross-encoder with one label" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["--data", "--base", "--recipe"])
@@ -165,6 +215,11 @@ SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloz
             r"hold out num_dev_queries > 0",
         ),
         ({"unheard_of": 1}, "unheard_of"),
+        ({"sources": [{**SOURCE, "passage_words": [0]}]}, "passage_words"),
+        ({"start": "zen-mini"}, "either start or layers"),
+        ({"start": "zen-mini", "layers": []}, "embedding_weight"),
+        ({"layers": []}, "either start or layers"),
+        ({"loss": "pairwise"}, "loss must be one of"),
     ],
 )
 def test_recipe_out_of_range_raises(
@@ -178,3 +233,22 @@ def test_recipe_out_of_range_raises(
 def test_load_recipe_unknown_name_lists_shipped_ones() -> None:
     with pytest.raises(RecipeError, match="zen-mini"):
         load_recipe("zen-maxi")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES_FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_shipped_recipe_is_in_order_and_bears_its_files_name(path: Path) -> None:
+    assert load_recipe(path.stem).name == path.stem
+
+
+def test_load_recipe_extends_another_and_takes_changes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"extends": "zen-mini", "name": "mine", "max_length": 100}')
+    recipe, parent = load_recipe(str(path), seed=5), load_recipe("zen-mini")
+    assert recipe == dataclasses.replace(parent, name="mine", max_length=100, seed=5)
+
+
+def test_load_recipe_that_extends_itself_raises(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"extends": str(path)}))
+    with pytest.raises(RecipeError, match="extends itself"):
+        load_recipe(str(path))

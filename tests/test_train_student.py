@@ -12,16 +12,17 @@ from torch.nn import functional
 from toy_training import toy_recipe, toy_tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from zen_fast.train.examples import CandidateList
-from zen_fast.train.loss import list_loss
+from zen_fast.train.candidate_lists import CandidateList, rated_lists
+from zen_fast.train.loss import Ratings, list_loss
 from zen_fast.train.pairs import Pair, PairEncoder
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.distillation import SegmentReader, distill
-from zen_fast.train.student.reading import read_pairs
+from zen_fast.train.student.reading import read_logits
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, keep_segments_apart, separate_segments
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
+from zen_fast.train.token_table import TokenTable
 
 WORDS = [
     "otter",
@@ -190,17 +191,19 @@ def test_calibrate_lowers_the_loss_and_reports_it(encoder: BertModel, tokenizer:
         cosines = functional.cosine_similarity(means[::2], means[1::2], dim=1).tolist()
         grades = [int(cosine == max(cosines)) for cosine in cosines]
         lists.append(CandidateList(query, texts, grades, cosines, cosines))
-    before = _loss(student, lists, pairs)
+    before = _loss(student, lists, tokenizer)
     reported = calibrate(student, features, lists, pairs, recipe)
-    after = _loss(student, lists, pairs)
+    after = _loss(student, lists, tokenizer)
     assert after < before
     assert after == pytest.approx(reported, abs=0.05)  # a tanh lies between the two
 
 
 def _loss(
-    student: BertForSequenceClassification, lists: list[CandidateList], pairs: PairEncoder
+    student: BertForSequenceClassification, lists: list[CandidateList], tokenizer: Tokenizer
 ) -> float:
-    encoded = [pair for item in lists for pair in pairs.encode(item.query, item.documents)]
+    rated = rated_lists(lists)
+    tokens = TokenTable(tokenizer, rated.table.texts, 16, 48)
     with torch.inference_mode():
-        logits = read_pairs(student, encoded, 8).logits.view(len(lists), -1)
-    return float(list_loss(logits, lists, toy_recipe()))
+        logits = read_logits(student, tokens, *rated.table.pairs(slice(None)))
+    logits = logits.view(len(lists), -1)
+    return float(list_loss(logits, Ratings.of(rated), toy_recipe()))

@@ -17,6 +17,7 @@ from tolerances import PARITY_PER_SPREAD  # noqa: E402
 from toy_training import write_collections  # noqa: E402
 
 from zen_fast import ZenReranker  # noqa: E402
+from zen_fast.train.twin import distilling  # noqa: E402
 from zen_fast.train.twin.__main__ import main  # noqa: E402
 from zen_fast.train.twin.distilling import Distillation  # noqa: E402
 from zen_fast.train.twin.reading import query_independent_logits  # noqa: E402
@@ -55,6 +56,33 @@ def test_twin_learns_and_scores_as_the_stock_modules_say(collection: Path, tmp_p
     assert np.abs(scores - expected).max() <= PARITY_PER_SPREAD * expected.std()
 
 
+def test_lists_in_a_file_do_without_the_collection_and_make_the_same_twin(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, lists = save_reranker(tmp_path / "teacher"), tmp_path / "lists.npz"
+    assert _train(teacher, collection, tmp_path / "straight", steps=3) == 0
+    data = ["--data", f"{collection}:train"]
+    common = f"--steps 3 --threads 1 --learning-rate 1e-3 --lists {lists}".split()
+    common = [str(teacher), *common, "--out", str(tmp_path / "from-file")]
+    assert main(common) == 2
+    assert "there are no lists" in capsys.readouterr().err
+    assert main([*common, *data, "--lists-only"]) == 0
+    assert not (tmp_path / "from-file").exists()
+    assert main(common) == 0
+    straight, from_file = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "from-file")
+    )
+    assert straight == from_file
+
+
+def test_numbers_of_queries_that_do_not_fit_the_collections_are_refused(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["zen-mini", "--data", f"{collection}:train", "--out", str(tmp_path / "twin")]
+    assert main([*arguments, "--queries", "3", "4"]) == 2
+    assert "2 numbers for 1 collections" in capsys.readouterr().err
+
+
 def test_teacher_without_a_twin_is_refused(
     collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,14 +98,14 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     teacher = save_reranker(tmp_path / "teacher")
-    monkeypatch.setattr("zen_fast.train.twin.distilling.CHECKPOINT_EVERY", 3)
+    monkeypatch.setitem(distilling.CHECKPOINT_EVERY, "cpu", 3)
     assert _train(teacher, collection, tmp_path / "whole", steps=8) == 0
     step = Distillation._step
 
-    def interrupted(self: Distillation, index: int) -> None:
+    def interrupted(self: Distillation, index: int) -> torch.Tensor:
         if index == 5:
             raise KeyboardInterrupt
-        step(self, index)
+        return step(self, index)
 
     monkeypatch.setattr(Distillation, "_step", interrupted)
     assert _train(teacher, collection, tmp_path / "parts", steps=8) == 130

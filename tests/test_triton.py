@@ -21,6 +21,7 @@ from test_parity import Oracle, make_oracle  # noqa: E402
 from tolerances import (  # noqa: E402
     FP8_PER_SPREAD,
     FP8_ROUNDING_FLIP_PER_SPREAD,
+    FP8_TIMES_EMULATIONS_ERROR,
     INT8_PER_SPREAD,
     INT8_ROUNDING_FLIP_PER_SPREAD,
     PARITY_PER_SPREAD,
@@ -257,9 +258,17 @@ def test_fp8_logits_equal_those_of_the_reference(
     logits = TritonBackend(oracle.encoder, DEVICE, "fp8").forward(batch)
     with torch.inference_mode():
         expected = oracle.encoder.logits(Float8Ops(batch)).numpy()
-    difference = np.abs(logits - expected) / oracle.spread
-    assert np.median(difference) <= FP8_PER_SPREAD
-    assert difference.max() <= FP8_ROUNDING_FLIP_PER_SPREAD
+    if DEVICE == "cuda":
+        # Its sums have 14 bits, by which bytes are rounded apart: as good, if not the same.
+        stock = oracle.logits[: len(logits)]
+        error, unavoidable = (
+            np.sqrt(np.square(each - stock).mean()) for each in (logits, expected)
+        )
+        assert error <= FP8_TIMES_EMULATIONS_ERROR * unavoidable
+    else:
+        difference = np.abs(logits - expected) / oracle.spread
+        assert np.median(difference) <= FP8_PER_SPREAD
+        assert difference.max() <= FP8_ROUNDING_FLIP_PER_SPREAD
     # It is another arithmetic than fp32's, and not a wrong one.
     assert 1e-4 < np.abs(logits - oracle.logits[: len(logits)]).max() / oracle.spread.max() < 1.0
 

@@ -15,18 +15,26 @@ from zen_fast.errors import MissingDependencyError
 
 
 def lay_out_package(site: Path) -> None:
-    """Make `site`/zen_fast out of links into the checkout, kernels/ at their place among them."""
+    """Make `site`/zen_fast out of links into the checkout, kernels/ at their place among them.
+
+    The benchmarks lie beside it, so that the checkout itself need not be on the path: transformers
+    would take its kernels/ for the package of that name.
+    """
     package = site / "zen_fast"
     package.mkdir(parents=True, exist_ok=True)
+    _link(site / "benchmarks", ROOT / "benchmarks")
     sources = {path.name: path for path in (ROOT / "zen_fast").iterdir()}
     # An extension in the checkout may be of another Python or of older sources.
     skipped = {name for name in sources if name.endswith(".so") or name == "__pycache__"}
     wanted = {name: path for name, path in sources.items() if name not in skipped}
     wanted["kernels"] = ROOT / "kernels"
     for name, path in wanted.items():
-        link = package / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        _link(package / name, path)
+
+
+def _link(link: Path, target: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
 
 
 def build_extension(site: Path, build: Path) -> None:

@@ -8,6 +8,8 @@ a real row depends on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +51,11 @@ class BatchSize:
     @property
     def num_integers(self) -> int:
         """Length of the block."""
-        return sum(self._parts().values())
+        return int(max(part.stop for part in self._parts.values()))
 
-    def _parts(self) -> dict[str, int]:
-        return {
+    @cached_property
+    def _parts(self) -> dict[str, slice]:
+        lengths = {
             "token": self.num_tokens,
             "token_type": self.num_tokens,
             "position": self.num_tokens,
@@ -65,6 +68,11 @@ class BatchSize:
             "prefix_of_sequence": self.num_sequences if self.num_prefixes else 0,
             "prefix_cu_seqlens": self.num_prefixes + 1 if self.num_prefixes else 0,
         }
+        ends = accumulate(lengths.values())
+        return {
+            name: slice(end - length, end)
+            for (name, length), end in zip(lengths.items(), ends, strict=True)
+        }
 
     def part(self, name: str) -> slice:
         """Where a part of the block lies.
@@ -76,10 +84,7 @@ class BatchSize:
         for queries with one row per sequence; prefix_of_sequence: (num_sequences,);
         prefix_cu_seqlens: (num_prefixes + 1,).
         """
-        parts = self._parts()
-        names = list(parts)
-        start = sum(parts[each] for each in names[: names.index(name)])
-        return slice(start, start + parts[name])
+        return self._parts[name]
 
 
 def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32Array) -> None:
@@ -88,7 +93,7 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     lengths = np.diff(batch.cu_seqlens)
     sequences = np.arange(num_sequences, dtype=np.int32)
     sequence_of_row = np.repeat(sequences, lengths)
-    place = np.arange(num_tokens, dtype=np.int32) - batch.cu_seqlens[sequence_of_row]
+    place = np.arange(num_tokens, dtype=np.int32) - np.repeat(batch.cu_seqlens[:-1], lengths)
 
     def fill(name: str, values: NDArray[np.int32], rest: int) -> None:
         part = block[size.part(name)]
@@ -101,7 +106,7 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     if size.num_prefixes:
         prefixes, prefix_of_sequence = distinct_prefixes(batch)
         prefix_lengths = np.array([*map(len, prefixes), 0], dtype=np.int32)
-        place += prefix_lengths[prefix_of_sequence][sequence_of_row]
+        place += np.repeat(prefix_lengths[prefix_of_sequence], lengths)
         ends = np.cumsum(prefix_lengths, dtype=np.int32)
         fill("prefix_of_sequence", prefix_of_sequence, len(prefixes))
         fill("prefix_cu_seqlens", np.concatenate((np.zeros(1, np.int32), ends)), int(ends[-1]))
@@ -110,12 +115,14 @@ def lay_out(batch: PackedBatch, size: BatchSize, query_block: int, block: Int32A
     fill("head_lengths", batch.head_lengths, 0)
     fill("cu_seqlens", batch.cu_seqlens, num_tokens)
     num_blocks = -(-lengths // query_block)
-    sequence_of_block = np.repeat(sequences, num_blocks)
-    ends = np.cumsum(num_blocks)
-    block_in_sequence = np.arange(len(sequence_of_block)) - (ends - num_blocks)[sequence_of_block]
-    first_row = (block_in_sequence * query_block).astype(np.int32)
-    fill("query_blocks", np.stack((sequence_of_block, first_row), axis=1), NOBODY)
-    fill("first_rows", np.stack((sequences, np.zeros_like(sequences)), axis=1), NOBODY)
+    blocks = np.empty((int(num_blocks.sum()), 2), dtype=np.int32)
+    blocks[:, 0] = np.repeat(sequences, num_blocks)
+    first_block = np.cumsum(num_blocks) - num_blocks
+    blocks[:, 1] = (np.arange(len(blocks)) - np.repeat(first_block, num_blocks)) * query_block
+    fill("query_blocks", blocks, NOBODY)
+    first_rows = np.zeros((num_sequences, 2), dtype=np.int32)
+    first_rows[:, 0] = sequences
+    fill("first_rows", first_rows, NOBODY)
 
 
 def distinct_prefixes(batch: PackedBatch) -> tuple[list[Prefix], Int32Array]:

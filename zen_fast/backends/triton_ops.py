@@ -276,7 +276,7 @@ class TritonOps:
                 lambda: _heads(parameters.tensor(table), num_heads).permute(1, 2, 0)
             )
             by_head = _heads(x, num_heads).transpose(0, 1)
-            return torch.bmm(by_head, rows).transpose(0, 1).contiguous()
+            return _fp32_products(by_head, rows).transpose(0, 1).contiguous()
 
         by_query, by_key = products(query, tables.keys), products(key, tables.queries)
         buckets = parameters.take(lambda: parameters.tensor(tables.bucket_of_distance, torch.int32))
@@ -286,3 +286,10 @@ class TritonOps:
 def _heads(x: Tensor, num_heads: int) -> Tensor:
     """Columns parted into heads: (rows, width) → (rows, num_heads, head_dim)."""
     return x.reshape(len(x), num_heads, -1)
+
+
+def _fp32_products(x: Tensor, y: Tensor) -> Tensor:
+    """Batched products in fp32: a softmax of sums of them would make much of their rounding."""
+    if x.dtype == torch.float32 or x.device.type == "cpu":
+        return torch.bmm(x.float(), y.float())
+    return torch.bmm(x, y, out_dtype=torch.float32)

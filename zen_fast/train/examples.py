@@ -1,42 +1,28 @@
-"""Candidate lists, the unit of training: one query, one relevant passage, others to compare."""
+"""Making candidate lists from a collection: queries, then candidates for each."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from zen_fast.bm25 import Bm25Index
 from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.train.candidate_lists import CandidateList
 from zen_fast.train.errors import TrainingDataError
-from zen_fast.train.passages import Embed, PassagePool, Rating, Scores
+from zen_fast.train.passages import Embed, PassagePool, Rating
 from zen_fast.train.recipe import Recipe, Source
+from zen_fast.train.teacher import Scores
 from zen_fast.train.texts import content_words, split_sentences
 
 _MIN_CLOZE_WORDS = 6
 _MAX_CLOZE_WORDS = 40
+_QUERIES_AT_ONCE = 256
 _WORDLESS_BM25 = 0.1
 """Below this share of the best BM25 score, query and passage have next to no word in common."""
-
-
-@dataclass(frozen=True)
-class CandidateList:
-    """A query and its candidates, as texts."""
-
-    query: str
-    documents: list[str]
-    """(num_candidates) what the cross-encoder reads."""
-    grades: list[int]
-    """(num_candidates) judged grade, 0 for not relevant."""
-    cosines: list[float]
-    """(num_candidates) bi-encoder's cosine of query and document; empty in a dev list."""
-    bm25: list[float]
-    """(num_candidates) BM25 as a share of the query's best passage; empty in a dev list."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,11 @@ class ListBuilder:
             if collection.queries[query_id] not in dev_texts
         ][: source.num_questions]
         self._pool = PassagePool(
-            self._documents, recipe.passage_words, recipe.title_share, embed, rng
+            self._documents,
+            source.passage_words or recipe.passage_words,
+            recipe.title_share if source.title_share is None else source.title_share,
+            embed,
+            rng,
         )
 
     def train_lists(self) -> list[CandidateList]:
@@ -93,10 +83,9 @@ class ListBuilder:
             TrainingDataError: the collection has too few passages for one list.
         """
         cases = [*self._question_cases(), *self._cloze_cases()]
-        embeddings = self._embed([case.query for case in cases])
+        ratings = self._ratings([case.query for case in cases])
         return [
-            self._candidate_list(case, self._pool.rate(case.query, embedding))
-            for case, embedding in zip(cases, embeddings, strict=True)
+            self._candidate_list(case, rating) for case, rating in zip(cases, ratings, strict=True)
         ]
 
     def dev_lists(self) -> list[CandidateList]:
@@ -122,6 +111,12 @@ class ListBuilder:
                 )
             )
         return lists
+
+    def _ratings(self, queries: list[str]) -> Iterator[Rating]:
+        embeddings = self._embed(queries)
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            places = slice(start, start + _QUERIES_AT_ONCE)
+            yield from self._pool.rate(queries[places], embeddings[places])
 
     def _is_answer(self, key: str, grades: dict[str, int]) -> bool:
         return grades[key] > 0 and key in self._documents
@@ -180,12 +175,13 @@ class ListBuilder:
         the unrelated: a list shows some of both.
         """
         recipe = self._recipe
-        hybrid = rating.teacher_logits(recipe.cosine_temperature, recipe.bm25_temperature)
-        answer = max(case.answers, key=lambda row: float(hybrid[row]))
+        rows = sorted(case.answers)
+        hybrid = rating.teacher_logits(rows, recipe.cosine_temperature, recipe.bm25_temperature)
+        answer = rows[int(hybrid.argmax())]
         chosen = [answer]
-        others = sorted(set(case.answers) - {answer}, key=lambda row: float(rating.bm25[row]))
+        others = sorted(set(rows) - {answer}, key=lambda row: float(rating.bm25[row]))
         chosen += others[: recipe.num_siblings]
-        taken = set(case.siblings)
+        taken = case.siblings | self._unjudged_answers(answer, rating)
         wordless = np.where(rating.bm25 < _WORDLESS_BM25, rating.cosines, np.float32(0))
         for scores, count in (
             (rating.bm25, recipe.num_bm25),
@@ -195,16 +191,7 @@ class ListBuilder:
             drawn = self._draw_high(scores, count, taken)
             chosen += drawn
             taken.update(drawn)
-        free = np.setdiff1d(np.arange(len(self._pool.texts)), np.fromiter(taken, int))
-        missing = recipe.num_candidates - len(chosen)
-        if len(free) < missing:
-            raise TrainingDataError(
-                f"collection {self._name!r} has {len(self._pool.texts)} passages in use, "
-                f"{len(case.siblings)} of them of documents relevant for one query; a list needs "
-                f"{recipe.num_candidates - 1} others: lower the numbers of candidates, "
-                "raise the source's num_documents, or give a larger collection"
-            )
-        chosen += self._rng.choice(free, missing, replace=False).tolist()
+        chosen += self._draw_any(recipe.num_candidates - len(chosen), taken)
         return CandidateList(
             case.query,
             [self._pool.texts[row] for row in chosen],
@@ -213,12 +200,37 @@ class ListBuilder:
             _rounded(rating.bm25[chosen]),
         )
 
+    def _unjudged_answers(self, answer: int, rating: Rating) -> set[int]:
+        margin = self._source.unjudged_margin
+        if margin is None:
+            return set()
+        above = rating.cosines > rating.cosines[answer] + np.float32(margin)
+        return set(np.flatnonzero(above).tolist())
+
+    def _draw_any(self, count: int, taken: set[int]) -> list[int]:
+        num_passages = len(self._pool.texts)
+        if num_passages - len(taken) < count:
+            raise TrainingDataError(
+                f"collection {self._name!r} has {num_passages} passages in use, of which "
+                f"{len(taken)} are answers of one query or in its list already; the list needs "
+                f"{count} others: lower the numbers of candidates, raise the source's "
+                "num_documents, or give a larger collection"
+            )
+        drawn: list[int] = []
+        while len(drawn) < count:
+            row = int(self._rng.integers(num_passages))
+            if row not in taken:
+                drawn.append(row)
+                taken.add(row)
+        return drawn
+
     def _draw_high(self, scores: Scores, count: int, taken: set[int]) -> list[int]:
         """Rows among the `mining_depth` best, half of the draws from the first eighth of them."""
         depth = min(self._recipe.mining_depth + len(taken), len(scores))
-        best = np.argpartition(-scores, depth - 1)[:depth]
+        best = np.argpartition(scores, len(scores) - depth)[len(scores) - depth :]
         order = best[np.argsort(-scores[best], kind="stable")]
-        rows = [int(row) for row in order if int(row) not in taken and scores[row] > 0]
+        order = order[scores[order] > 0]
+        rows = [row for row in order.tolist() if row not in taken]
         head = rows[: max(count, self._recipe.mining_depth // 8)]
         drawn = self._drawn(head, (count + 1) // 2)
         return drawn + self._drawn([row for row in rows if row not in drawn], count - len(drawn))
@@ -251,21 +263,3 @@ def _sample_documents(
             break
         chosen.extend(groups[title])
     return {key: collection.documents[key] for key in chosen}
-
-
-def write_lists(path: Path, lists: Iterable[CandidateList]) -> None:
-    """Write one JSON line per list."""
-    with path.open("w", encoding="utf-8") as lines:
-        for candidate_list in lists:
-            lines.write(json.dumps(asdict(candidate_list), ensure_ascii=False) + "\n")
-
-
-def texts_of(lists: Iterable[CandidateList]) -> list[str]:
-    """Every query and passage once, in the order in which the lists name them."""
-    return list(dict.fromkeys(text for item in lists for text in (item.query, *item.documents)))
-
-
-def read_lists(path: Path) -> list[CandidateList]:
-    """Read what `write_lists` wrote."""
-    with path.open(encoding="utf-8") as lines:
-        return [CandidateList(**json.loads(line)) for line in lines]

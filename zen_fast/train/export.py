@@ -38,14 +38,15 @@ def export_model(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    normalizer = json.loads(tokenizer.to_str())["normalizer"]
     _write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "BertTokenizer",
-            "do_lower_case": True,
-            "strip_accents": None,
-            "tokenize_chinese_chars": True,
-            "model_max_length": _MAX_LENGTH,
+            "do_lower_case": normalizer["lowercase"],
+            "strip_accents": normalizer["strip_accents"],
+            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+            "model_max_length": min(_MAX_LENGTH, student.config.max_position_embeddings),
             "cls_token": "[CLS]",
             "sep_token": "[SEP]",
             "pad_token": "[PAD]",

@@ -1,15 +1,37 @@
-"""The training loss: a listwise softmax for the order, a pointwise term for the level."""
+"""The training loss: a listwise softmax for the order, a pointwise term for the level; or, to
+compare with, each candidate by itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zen_fast.train.examples import CandidateList
+from zen_fast.train.candidate_lists import RatedLists
 from zen_fast.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What is known of the candidates of lists, (num_lists, num_candidates) fp32 each."""
+
+    grades: Tensor
+    cosines: Tensor
+    bm25: Tensor
+
+    @classmethod
+    def of(cls, lists: RatedLists, device: str | torch.device = "cpu") -> Ratings:
+        """Those of all lists."""
+        columns = (lists.grades, lists.cosines, lists.bm25)
+        return cls(*(torch.from_numpy(each.astype(np.float32)).to(device) for each in columns))
+
+    def __getitem__(self, lists: Tensor) -> Ratings:
+        return Ratings(self.grades[lists], self.cosines[lists], self.bm25[lists])
 
 
 def graded_targets(grades: Tensor) -> Tensor:
@@ -34,60 +56,49 @@ def listwise_softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * functional.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
 
 
-def reranking_loss(
-    logits: Tensor,
-    grades: Tensor,
-    cosines: Tensor,
-    bm25: Tensor,
-    *,
-    hard_weight: float,
-    cosine_temperature: float,
-    bm25_temperature: float,
-    pointwise_weight: float,
-    cosine_midpoint: float,
-    cosine_scale: float,
-) -> Tensor:
+def list_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
+    """The loss that a recipe names, of (num_lists, num_candidates) logits."""
+    loss = pointwise_loss if recipe.loss == "pointwise" else reranking_loss
+    return loss(logits, ratings, recipe)
+
+
+def reranking_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
     """Mix the judged grades with a hybrid teacher's opinion, listwise and pointwise.
 
     The teacher is a bi-encoder beside BM25: the two together rank unseen domains better than either
     does, and negatives that BM25 finds hard must not teach that shared words count against a
-    document.
+    document. Its softmax is over cosines / cosine_temperature + bm25 / bm25_temperature.
 
-    Args:
-        logits, grades, cosines, bm25: (num_lists, num_candidates).
-        hard_weight: share of the judged label in the order, and in the level of the candidates
-            judged relevant; the teacher has the rest.
-        cosine_temperature, bm25_temperature: the teacher's softmax is over
-            cosines / cosine_temperature + bm25 / bm25_temperature.
-        pointwise_weight: weight of the binary cross entropy, which fixes the absolute level that
-            a softmax leaves free.
-        cosine_midpoint, cosine_scale: the teacher calls a pair relevant with probability
-            sigmoid((cosine - midpoint) / scale).
+    Of the recipe, `hard_weight` is the share of the judged label in the order, and in the level of
+    the candidates judged relevant; the teacher has the rest. `pointwise_weight` is that of the
+    binary cross entropy, which fixes the absolute level that a softmax leaves free.
     """
-    soft = functional.softmax(cosines / cosine_temperature + bm25 / bm25_temperature, dim=-1)
-    order_target = hard_weight * graded_targets(grades) + (1.0 - hard_weight) * soft
-    teacher_probability = torch.sigmoid((cosines - cosine_midpoint) / cosine_scale)
+    hybrid = ratings.cosines / recipe.cosine_temperature + ratings.bm25 / recipe.bm25_temperature
+    soft = functional.softmax(hybrid, dim=-1)
+    hard = recipe.hard_weight
+    order_target = hard * graded_targets(ratings.grades) + (1.0 - hard) * soft
     # Collections name a relevant document or two; of the others nothing is known.
-    known = hard_weight * (grades > 0).float()
-    level_target = known + (1.0 - known) * teacher_probability
+    known = hard * (ratings.grades > 0).float()
+    level_target = known + (1.0 - known) * _teacher_probability(ratings.cosines, recipe)
     level = functional.binary_cross_entropy_with_logits(logits, level_target)
-    return listwise_softmax_loss(logits, order_target) + pointwise_weight * level
+    return listwise_softmax_loss(logits, order_target) + recipe.pointwise_weight * level
 
 
-def list_loss(logits: Tensor, lists: Sequence[CandidateList], recipe: Recipe) -> Tensor:
-    """`reranking_loss` of (num_lists, num_candidates) logits, as a recipe weighs it."""
-    return reranking_loss(
-        logits,
-        torch.tensor([item.grades for item in lists]),
-        torch.tensor([item.cosines for item in lists]),
-        torch.tensor([item.bm25 for item in lists]),
-        hard_weight=recipe.hard_weight,
-        cosine_temperature=recipe.cosine_temperature,
-        bm25_temperature=recipe.bm25_temperature,
-        pointwise_weight=recipe.pointwise_weight,
-        cosine_midpoint=recipe.cosine_midpoint,
-        cosine_scale=recipe.cosine_scale,
-    )
+def pointwise_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
+    """Binary cross entropy of each candidate against the label, mixed with the teacher's opinion.
+
+    Here a candidate without a grade counts as not relevant with `hard_weight`: nothing else tells
+    it from the relevant one.
+    """
+    label = (ratings.grades > 0).float()
+    teacher = _teacher_probability(ratings.cosines, recipe)
+    target = recipe.hard_weight * label + (1.0 - recipe.hard_weight) * teacher
+    return functional.binary_cross_entropy_with_logits(logits, target)
+
+
+def _teacher_probability(cosines: Tensor, recipe: Recipe) -> Tensor:
+    """The teacher calls a pair relevant with sigmoid((cosine - midpoint) / scale)."""
+    return torch.sigmoid((cosines - recipe.cosine_midpoint) / recipe.cosine_scale)
 
 
 def embedding_loss(means: Tensor, embeddings: Tensor, reserved: Sequence[int]) -> Tensor:

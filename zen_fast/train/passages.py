@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from zen_fast.bm25 import Bm25Index
 from zen_fast.collection import CollectionDocument
+from zen_fast.train.teacher import Scores
 from zen_fast.train.texts import cut_passages
 
-Scores = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Scores]
 """Turns texts into (num_texts, hidden) unit vectors."""
 
@@ -26,9 +25,12 @@ class Rating:
     bm25: Scores
     """(num_passages,) BM25 as a share of the query's best passage."""
 
-    def teacher_logits(self, cosine_temperature: float, bm25_temperature: float) -> Scores:
-        """(num_passages,) the hybrid score that the training loss turns into a softmax."""
-        return self.cosines / cosine_temperature + self.bm25 / bm25_temperature
+    def teacher_logits(
+        self, rows: Sequence[int], cosine_temperature: float, bm25_temperature: float
+    ) -> Scores:
+        """(num_rows,) the hybrid score that the training loss turns into a softmax."""
+        cosines, bm25 = self.cosines[rows], self.bm25[rows]
+        return cosines / cosine_temperature + bm25 / bm25_temperature
 
 
 class PassagePool:
@@ -68,8 +70,8 @@ class PassagePool:
         self._bm25 = Bm25Index(self.texts)
         self._embeddings = embed(self.texts)
 
-    def rate(self, query: str, query_embedding: Scores) -> Rating:
-        """Rate every passage for a query of which the embedding is known."""
-        bm25 = self._bm25.scores(query)
-        cosines: Scores = self._embeddings @ query_embedding
-        return Rating(cosines, bm25 / max(float(bm25.max()), 1e-9))
+    def rate(self, queries: Sequence[str], query_embeddings: Scores) -> Iterator[Rating]:
+        """Rate every passage for each query; queries are multiplied with the pool at once."""
+        for query, cosines in zip(queries, query_embeddings @ self._embeddings.T, strict=True):
+            bm25 = self._bm25.scores(query)
+            yield Rating(cosines, bm25 / max(float(bm25.max()), 1e-9))

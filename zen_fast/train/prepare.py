@@ -1,4 +1,4 @@
-"""From collections and a base model to a work folder: student, tokenizer, candidate lists."""
+"""From collections and a base model to a work folder: start, tokenizer, candidate lists."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ import numpy as np
 import torch
 from rich.progress import Progress
 from tokenizers import Tokenizer
+from transformers import BertForSequenceClassification
 
 from zen_fast.collection import Collection, load_collection
+from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
-from zen_fast.train.examples import (
-    CandidateList,
-    ListBuilder,
-    read_lists,
-    texts_of,
-    write_lists,
-)
-from zen_fast.train.passages import Scores
 from zen_fast.train.recipe import Recipe
+from zen_fast.train.start import load_cross_encoder
 from zen_fast.train.student.cutting import cut_encoder
+from zen_fast.train.student.distillation import Embeddings
 from zen_fast.train.student.making import make_student
-from zen_fast.train.teacher import Teacher
+from zen_fast.train.teacher import RememberingTeacher, Scores, Teacher, make_teacher
 from zen_fast.train.vocabulary import (
     count_tokens,
     kept_token_ids,
@@ -39,49 +35,63 @@ from zen_fast.train.vocabulary import (
 logger = logging.getLogger(__name__)
 
 _BASE_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-# Settings of the optimizer may change between sessions of one run; these may not.
-_FREE_FIELDS = ("num_steps", "decay_steps", "dev_every", "checkpoint_every", "pairs_per_forward")
 
 
-def prepare(recipe: Recipe, data: Path, base: Path, work: Path, device: str = "cpu") -> None:
+def prepare(
+    recipe: Recipe, data: Path | None, base: Path | None, work: Path, device: str = "cpu"
+) -> None:
     """Fill the work folder, or check that it was filled for the same recipe.
 
-    The teacher runs, and the student is distilled, on `device`.
+    The teacher runs, and a student is distilled, on `device`.
 
-    Writes `train.jsonl`, `dev.jsonl`, `embeddings.npy` (the teacher's, of the training lists'
-    texts), `start/` (the student before training, and its tokenizer) and `recipe.json`, the last
-    one at the end, so that its presence means that all is there.
+    Writes `train.npz`, `dev.npz`, `start/` (the model before training, and its tokenizer),
+    `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made, and
+    `recipe.json`, the last one at the end, so that its presence means that all is there. Until then
+    `teacher.npz` keeps what the teacher has said.
+
+    Args:
+        data, base: None will do where the folder is filled.
 
     Raises:
-        TrainingDataError: the base model is missing, or a collection is too small for one list.
+        TrainingDataError: data or base model is missing, or a collection is too small for one list.
+        InvalidArgumentError: the recipe's start is not a model that can be trained.
         ResumeError: the folder was prepared for a recipe that makes other lists or weights.
     """
     stamp = work / "recipe.json"
     if stamp.is_file():
         _check_same_recipe(json.loads(stamp.read_text(encoding="utf-8")), recipe, work)
         return
+    if data is None or base is None:
+        raise TrainingDataError(f"{work} is not prepared yet, which takes --data and --base")
     missing = [name for name in _BASE_FILES if not (base / name).is_file()]
     if missing:
         raise TrainingDataError(
             f"{base} is not a base model: {', '.join(missing)} missing; "
             "give a local folder of a BERT bi-encoder such as all-MiniLM-L6-v2"
         )
+    work.mkdir(parents=True, exist_ok=True)
+    if recipe.start is not None:  # first, because it is quick to fail
+        _write_start(*load_cross_encoder(recipe.start, "auto"), work)
     collections = [
         load_collection(data / source.collection, source.split).judged_documents_only()
         for source in recipe.sources
     ]
-    work.mkdir(parents=True, exist_ok=True)
-    _write_lists(recipe, collections, Teacher(base, device), work)
-    tokenizer, kept = _trim(recipe, collections, base)
-    _write_student(recipe, base, tokenizer, kept, work, device)
+    remembered = work / "teacher.npz"
+    teacher = RememberingTeacher(
+        lambda: make_teacher(base, device, recipe.teacher_precision), remembered
+    )
+    lists = _write_lists(recipe, collections, teacher, work)
+    if recipe.start is None:
+        embeddings = teacher.embed(lists.table.texts).astype(np.float16)
+        np.save(work / "embeddings.npy", embeddings)
+        _make_student(recipe, collections, base, lists, embeddings, work, device)
     stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
+    remembered.unlink(missing_ok=True)
 
 
 def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) -> None:
-    wanted = json.loads(json.dumps(asdict(recipe)))
-    changed = [
-        name for name in wanted if name not in _FREE_FIELDS and prepared.get(name) != wanted[name]
-    ]
+    wanted = recipe.preparing()
+    changed = [name for name in wanted if prepared.get(name) != wanted[name]]
     if changed:
         raise ResumeError(
             f"{work} was prepared with other values of {changed}; "
@@ -108,41 +118,52 @@ def _trim(recipe: Recipe, collections: list[Collection], base: Path) -> tuple[To
     return trim_tokenizer(tokenizer, kept), kept
 
 
-def _write_student(
-    recipe: Recipe, base: Path, tokenizer: Tokenizer, kept: list[int], work: Path, device: str
+def _make_student(
+    recipe: Recipe,
+    collections: list[Collection],
+    base: Path,
+    lists: RatedLists,
+    embeddings: Embeddings,
+    work: Path,
+    device: str,
 ) -> None:
+    tokenizer, kept = _trim(recipe, collections, base)
     torch.manual_seed(recipe.seed)
-    lists = read_lists(work / "train.jsonl")
-    embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
     encoder = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
-    student, reserved = make_student(encoder, tokenizer, lists, embeddings, recipe, device)
-    student.save_pretrained(work / "start")
-    tokenizer.save(str(work / "start" / "tokenizer.json"))
+    student, reserved = make_student(
+        encoder, tokenizer, lists.as_lists(), lists.table.texts, embeddings, recipe, device
+    )
+    _write_start(student, tokenizer, work)
     (work / "start" / "reserved.json").write_text(json.dumps(reserved.all), encoding="utf-8")
+
+
+def _write_start(model: BertForSequenceClassification, tokenizer: Tokenizer, work: Path) -> None:
+    model.save_pretrained(work / "start")
+    tokenizer.save(str(work / "start" / "tokenizer.json"))
 
 
 def _write_lists(
     recipe: Recipe, collections: list[Collection], teacher: Teacher, work: Path
-) -> None:
+) -> RatedLists:
+    """Returns the training lists."""
+    from zen_fast.train.examples import ListBuilder  # BM25, which a prepared folder does without
+
     rng = np.random.default_rng(recipe.seed)
     train: list[CandidateList] = []
     dev: list[CandidateList] = []
-    read: dict[str, Scores] = {}
     with Progress() as progress:
         for source, collection in zip(recipe.sources, collections, strict=True):
 
             def embed(texts: Sequence[str], name: str = collection.name) -> Scores:
                 task = progress.add_task(f"{name}: teacher reads", total=len(texts))
-                embeddings = teacher.embed(texts, lambda count: progress.advance(task, count))
-                read.update(zip(texts, embeddings, strict=True))
-                return embeddings
+                return teacher.embed(texts, lambda count: progress.advance(task, count))
 
             builder = ListBuilder(collection, source, recipe, embed, rng)
             train += builder.train_lists()
             dev += builder.dev_lists()
             progress.console.print(f"{collection.name}: {len(train)} lists so far")
     rng.shuffle(train)
-    write_lists(work / "train.jsonl", train)
-    rows = [read[text].astype(np.float16) for text in texts_of(train)]
-    np.save(work / "embeddings.npy", np.stack(rows))
-    write_lists(work / "dev.jsonl", dev)
+    lists = rated_lists(train)
+    lists.write(work / "train.npz")
+    rated_lists(dev).write(work / "dev.npz")
+    return lists

@@ -6,11 +6,48 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from zen_fast.train.errors import RecipeError
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
+
+Loss = Literal["listwise", "pointwise"]
+
+# What the optimizer does is no matter of the work folder, which runs may share.
+_TRAINING_FIELDS = (
+    "name",
+    "start_share",
+    "loss",
+    "embedding_weight",
+    "num_steps",
+    "lists_per_step",
+    "learning_rate",
+    "head_learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "decay_steps",
+    "max_grad_norm",
+    "dev_every",
+    "checkpoint_every",
+)
+# These may even change between sessions of one run.
+_SESSION_FIELDS = (
+    "start_share",
+    "num_steps",
+    "decay_steps",
+    "dev_every",
+    "checkpoint_every",
+)
+# A student that is made is fitted to these; a model that is fine-tuned reads them in training only.
+_FITTED_FIELDS = (
+    "max_query_length",
+    "max_length",
+    "hard_weight",
+    "pointwise_weight",
+    "cosine_midpoint",
+    "cosine_scale",
+)
 
 
 @dataclass(frozen=True)
@@ -28,19 +65,34 @@ class Source:
     num_dev_queries: int = 0
     """Queries held out of training to watch the model."""
     split: str = "train"
+    passage_words: tuple[int, ...] = ()
+    """In place of the recipe's, where not empty."""
+    title_share: float | None = None
+    """In place of the recipe's."""
+    unjudged_margin: float | None = None
+    """A passage that the teacher's cosine puts above the relevant one by more is an answer that
+    nobody judged, and left out; None leaves none out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Settings of one training run; `load_recipe` reads them, the JSON names them."""
 
     name: str
     seed: int
     sources: tuple[Source, ...]
-    # student
-    layers: tuple[int, ...]
+    # where training begins: a model that is there, or a student made of layers of the base model
+    start: str | None = None
+    """Cross-encoder to fine-tune: an embedded model, a folder or a hub id."""
+    start_share: float = 0.0
+    """How far, from 0 to 1, the fine-tuned weights are moved back towards it in the end."""
+    layers: tuple[int, ...] = ()
     """Layers of the base model that are kept, in order."""
-    vocabulary_size: int
+    vocabulary_size: int = 0
+    distillation_steps: int = 0
+    distillation_texts: int = 0
+    """Queries and documents per step, half of each."""
+    distillation_learning_rate: float = 0.0
     # candidate lists
     passage_words: tuple[int, ...]
     """Lengths that documents are cut into, in words, drawn evenly per passage."""
@@ -62,12 +114,10 @@ class Recipe:
     """Share of queries reduced to their content words."""
     max_query_length: int
     max_length: int
-    # the student's start
-    distillation_steps: int
-    distillation_texts: int
-    """Queries and documents per step, half of each."""
-    distillation_learning_rate: float
+    teacher_precision: str = "fp32"
+    """Of the base model that rates candidates, on a CPU: "fp32" or "int8"."""
     # loss
+    loss: Loss = "listwise"
     hard_weight: float
     cosine_temperature: float
     bm25_temperature: float
@@ -75,11 +125,10 @@ class Recipe:
     cosine_midpoint: float
     cosine_scale: float
     embedding_weight: float
-    """Of the distance between the middle of the student and the teacher's embeddings."""
+    """Of the distance between the middle of a student and the teacher's embeddings."""
     # optimizer
     num_steps: int
     lists_per_step: int
-    pairs_per_forward: int
     learning_rate: float
     head_learning_rate: float
     weight_decay: float
@@ -95,6 +144,19 @@ class Recipe:
         """Candidates per list, the relevant one included."""
         return 1 + sum(self._other_candidates)
 
+    def preparing(self) -> dict[str, Any]:
+        """The fields that decide what a work folder holds, in their JSON form."""
+        fitted = _FITTED_FIELDS if self.start is not None else ()
+        return self._without((*_TRAINING_FIELDS, *fitted))
+
+    def of_run(self) -> dict[str, Any]:
+        """The fields that stay the same in all sessions of one run, in their JSON form."""
+        return self._without(_SESSION_FIELDS)
+
+    def _without(self, names: tuple[str, ...]) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: value for name, value in fields.items() if name not in names}
+
     @property
     def _other_candidates(self) -> tuple[int, ...]:
         return (
@@ -106,12 +168,21 @@ class Recipe:
         )
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str, **changes: Any) -> Recipe:
     """Read a recipe by name ("zen-mini") or by path to a JSON file.
+
+    A file that says `"extends": NAME` has only the fields that differ from that recipe's.
+
+    Args:
+        changes: fields that replace the file's.
 
     Raises:
         RecipeError: no such recipe, or a field is missing, unknown or of the wrong kind.
     """
+    return recipe_from_dict({**_read_fields(name_or_path), **changes})
+
+
+def _read_fields(name_or_path: str) -> dict[str, Any]:
     path = Path(name_or_path)
     if not path.is_file():
         path = RECIPES_FOLDER / f"{name_or_path}.json"
@@ -121,10 +192,15 @@ def load_recipe(name_or_path: str) -> Recipe:
             f"no recipe {name_or_path!r}: give a path to a JSON file or one of {shipped}"
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise RecipeError(f"{path} is not JSON: {error}") from error
-    return recipe_from_dict(fields)
+    extended = fields.pop("extends", None)
+    if extended is None:
+        return fields
+    if extended in (path.stem, str(path)):
+        raise RecipeError(f"{path} extends itself")
+    return {**_read_fields(extended), **fields}
 
 
 def recipe_from_dict(fields: dict[str, Any]) -> Recipe:
@@ -134,8 +210,14 @@ def recipe_from_dict(fields: dict[str, Any]) -> Recipe:
         RecipeError: a field is missing, unknown or out of range.
     """
     try:
-        sources = tuple(Source(**source) for source in fields.get("sources", []))
-        lists = {"layers": tuple(fields["layers"]), "passage_words": tuple(fields["passage_words"])}
+        sources = tuple(
+            Source(**{**source, "passage_words": tuple(source.get("passage_words", ()))})
+            for source in fields.get("sources", [])
+        )
+        lists = {
+            "layers": tuple(fields.get("layers", ())),
+            "passage_words": tuple(fields["passage_words"]),
+        }
         recipe = Recipe(**{**fields, **lists, "sources": sources})
     except (KeyError, TypeError) as error:
         known = [field.name for field in dataclasses.fields(Recipe)]
@@ -150,10 +232,22 @@ def _check(recipe: Recipe) -> None:
         "one source at least must hold out num_dev_queries > 0, to watch the model": any(
             source.num_dev_queries > 0 for source in recipe.sources
         ),
-        "layers must not be empty": bool(recipe.layers),
+        "either start or layers must be given, not both": (
+            (recipe.start is not None) != bool(recipe.layers)
+        ),
+        "embedding_weight must be 0 where a start is given": (
+            recipe.start is None or recipe.embedding_weight == 0.0
+        ),
+        "start_share must lie in [0, 1], and be 0 where no start is given": (
+            0.0 <= recipe.start_share <= (0.0 if recipe.start is None else 1.0)
+        ),
+        f"loss must be one of {get_args(Loss)}": recipe.loss in get_args(Loss),
         "num_siblings, num_bm25, num_dense, num_wordless and num_random must not be negative, "
         "nor all 0": (min(recipe._other_candidates) >= 0 and recipe.num_candidates > 1),
-        "passage_words must be positive": min(recipe.passage_words, default=0) > 0,
+        "passage_words must be positive": (
+            min(recipe.passage_words, default=0) > 0
+            and all(words > 0 for source in recipe.sources for words in source.passage_words)
+        ),
         "max_length must exceed max_query_length + 3": (
             recipe.max_length > recipe.max_query_length + 3
         ),

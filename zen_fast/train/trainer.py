@@ -16,44 +16,55 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from zen_fast.eval.metrics import ndcg_at_10
-from zen_fast.train.examples import CandidateList, read_lists, texts_of
-from zen_fast.train.loss import embedding_loss, list_loss
-from zen_fast.train.pairs import Pair, PairEncoder
+from zen_fast.train.candidate_lists import RatedLists
+from zen_fast.train.errors import ResumeError
+from zen_fast.train.list_table import NO_TEXT
+from zen_fast.train.loss import Ratings, embedding_loss, list_loss
+from zen_fast.train.quality import ndcg_at_10
 from zen_fast.train.recipe import Recipe
-from zen_fast.train.student.reading import PairOutput, read_pairs
+from zen_fast.train.student.distillation import Embeddings
+from zen_fast.train.student.reading import read_logits, read_pairs
+from zen_fast.train.token_table import Indices, TokenTable
 from zen_fast.train.vocabulary import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
+_REPORT_EVERY = 20
+_DEV_LISTS_AT_ONCE = 32
+
 
 class Trainer:
-    """Trains the student of a prepared work folder."""
+    """Trains the model of a prepared work folder.
+
+    Runs of several recipes that prepare the same may share the folder: checkpoint and log bear the
+    recipe's name.
+
+    Raises:
+        TrainingDataError: the folder's lists cannot be read.
+        ResumeError: the checkpoint is of a run with other settings.
+    """
 
     def __init__(self, recipe: Recipe, work: Path, device: str = "cpu") -> None:
         self.recipe = recipe
         self.step = 0
         self.log: list[dict[str, Any]] = []
-        self._checkpoint = work / "checkpoint.pt"
-        self._log_path = work / "log.json"
-        self._train = read_lists(work / "train.jsonl")
-        self._dev = read_lists(work / "dev.jsonl")
-        self._embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
-        self._embedding_rows = {text: row for row, text in enumerate(texts_of(self._train))}
-        reserved = (work / "start" / "reserved.json").read_text(encoding="utf-8")
-        self._reserved: list[int] = json.loads(reserved)
+        self._device = device
+        self._checkpoint = work / f"{recipe.name}.checkpoint.pt"
+        self._log_path = work / f"{recipe.name}.log.json"
         self.tokenizer = load_tokenizer(work / "start" / "tokenizer.json")
-        self._encoder = PairEncoder(
-            self.tokenizer,
-            recipe.max_query_length,
-            recipe.max_length,
-        )
-        torch.manual_seed(recipe.seed)
-        start: Any = BertForSequenceClassification.from_pretrained(str(work / "start"))
-        self.student = start.to(device).train()
-        # Words that training never shows keep their place beside those it does.
-        self.student.bert.embeddings.word_embeddings.requires_grad_(False)
-        self._optimizer = self._make_optimizer()
+        self._train = RatedLists.read(work / "train.npz")
+        self._ratings = Ratings.of(self._train, device)
+        self._tokens = self._tokenized(self._train)
+        self._epoch, self._epoch_order = -1, np.empty(0, np.int64)
+        self._dev = RatedLists.read(work / "dev.npz")
+        self._dev_tokens = self._tokenized(self._dev)
+        self._embeddings: Embeddings | None = None
+        self._reserved: list[int] = []
+        if recipe.embedding_weight:
+            self._embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
+            reserved = (work / "start" / "reserved.json").read_text(encoding="utf-8")
+            self._reserved = json.loads(reserved)
+        self._make_student(work / "start")
         if self._checkpoint.is_file():
             self._load_checkpoint()
 
@@ -65,90 +76,114 @@ class Trainer:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn()) as progress:
             bar = progress.add_task("training", total=self.recipe.num_steps, completed=self.step)
-            recent: list[float] = []
+            # Kept where they are made: to read one is to wait for the GPU.
+            losses: list[Tensor] = []
+            started = time.perf_counter()
             while self.step < last:
-                started = time.perf_counter()
-                recent = [*recent, self._train_step()][-20:]
-                loss = sum(recent) / len(recent)
-                self._record("loss", recent[-1], seconds=time.perf_counter() - started)
+                losses.append(self._train_step())
+                dev = self._is_due(self.recipe.dev_every)
+                checkpoint = self._is_due(self.recipe.checkpoint_every) or self.step == last
+                if not (dev or checkpoint or self.step % _REPORT_EVERY == 0):
+                    continue
+                loss = self._record_losses(losses, started)
                 progress.update(bar, completed=self.step, description=f"loss {loss:.3f}")
-                if self.step % self.recipe.dev_every == 0 or self.step == self.recipe.num_steps:
+                if dev:
                     quality = self.dev_ndcg()
                     self._record("dev_ndcg_at_10", quality)
                     message = f"step {self.step}: loss {loss:.4f}, dev nDCG@10 {quality:.2f}"
                     progress.console.print(message)
-                if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
+                if checkpoint:
                     self._save_checkpoint()
+                losses, started = [], time.perf_counter()
 
     def dev_ndcg(self) -> float:
         """nDCG@10 x 100 of the held-out lists."""
-        judgements = {
-            str(number): {str(place): grade for place, grade in enumerate(item.grades)}
-            for number, item in enumerate(self._dev)
-        }
-        run = {
-            str(number): {str(place): score for place, score in enumerate(logits.tolist())}
-            for number, logits in enumerate(self._dev_logits())
-        }
-        return 100.0 * ndcg_at_10(judgements, run)
+        return 100.0 * ndcg_at_10(self._dev_scores(), self._dev.grades)
 
-    def _dev_logits(self) -> list[Tensor]:
-        """Logits of each held-out list, (num_candidates,) each."""
+    def _dev_scores(self) -> npt.NDArray[np.float32]:
+        """(num_lists, num_candidates) logits of the held-out lists, -inf where there is none."""
+        table = self._dev.table
+        scores = np.full(table.documents.shape, -np.inf, np.float32)
         self.student.eval()
         with torch.inference_mode():
-            logits = [
-                self._read(self._encoder.encode(item.query, item.documents)).logits.cpu()
-                for item in self._dev
-            ]
+            for start in range(0, len(table), _DEV_LISTS_AT_ONCE):
+                rows = slice(start, start + _DEV_LISTS_AT_ONCE)
+                logits = read_logits(self.student, self._dev_tokens, *table.pairs(rows))
+                scores[rows][table.documents[rows] != NO_TEXT] = logits.cpu().numpy()
         self.student.train()
-        return logits
+        return scores
 
-    def _lists_of_step(self, step: int) -> list[CandidateList]:
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.recipe.num_steps
+
+    def _tokenized(self, lists: RatedLists) -> TokenTable:
+        recipe = self.recipe
+        return TokenTable(
+            self.tokenizer,
+            lists.table.texts,
+            recipe.max_query_length,
+            recipe.max_length,
+            self._device,
+        )
+
+    def _make_student(self, folder: Path) -> None:
+        torch.manual_seed(self.recipe.seed)
+        start: Any = BertForSequenceClassification.from_pretrained(
+            str(folder), dtype=torch.float32, attn_implementation="sdpa"
+        )
+        self.student = start.to(self._device).train()
+        # Words that training never shows keep their place beside those it does.
+        self.student.bert.embeddings.word_embeddings.requires_grad_(False)
+        self._parameters = [part for part in self.student.parameters() if part.requires_grad]
+        self._optimizer = self._make_optimizer()
+
+    def _lists_of_step(self, step: int) -> Indices:
         """The step's lists; a function of the seed and the step alone, so a resumed run agrees."""
         size = self.recipe.lists_per_step
-        chosen = []
-        for place in range(step * size, (step + 1) * size):
-            epoch, index = divmod(place, len(self._train))
-            order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self._train))
-            chosen.append(self._train[order[index]])
-        return chosen
+        places = np.arange(step * size, (step + 1) * size)
+        epochs, indices = np.divmod(places, len(self._train))
+        chosen = [self._order(int(e))[i] for e, i in zip(epochs, indices, strict=True)]
+        return np.array(chosen, np.int64)
 
-    def _train_step(self) -> float:
+    def _order(self, epoch: int) -> Indices:
+        """The lists in the order of an epoch; the last one asked for is kept."""
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self.recipe.seed, epoch])
+            self._epoch, self._epoch_order = epoch, rng.permutation(len(self._train))
+        return self._epoch_order
+
+    def _train_step(self) -> Tensor:
+        """Returns the loss of the ranking, on the device."""
         recipe = self.recipe
         lists = self._lists_of_step(self.step)
-        pairs = [
-            pair for item in lists for pair in self._encoder.encode(item.query, item.documents)
-        ]
-        output = self._read(pairs)
-        logits = output.logits.view(len(lists), recipe.num_candidates).cpu()
-        ranking = list_loss(logits, lists, recipe)
-        loss = ranking + recipe.embedding_weight * self._embedding_loss(lists, output)
+        ranking, rest = self._losses(lists, *self._train.table.pairs(lists))
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self._schedule(self.step)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), recipe.max_grad_norm)
+        (ranking + rest).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._parameters, recipe.max_grad_norm)
         self._optimizer.step()
         self.step += 1
-        return float(ranking.item())
+        return ranking.detach()
 
-    def _read(self, pairs: list[Pair]) -> PairOutput:
-        return read_pairs(self.student, pairs, self.recipe.pairs_per_forward)
-
-    def _embedding_loss(self, lists: list[CandidateList], output: PairOutput) -> Tensor:
-        """How far the middle of the student is from the teacher's embeddings of both segments."""
-        queries = [item.query for item in lists for _ in item.documents]
-        documents = [text for item in lists for text in item.documents]
-        return embedding_loss(
-            torch.cat([output.query_means, output.document_means]).cpu(),
-            torch.from_numpy(self._teacher_embeddings([*queries, *documents])),
+    def _losses(
+        self, lists: Indices, queries: Indices, documents: Indices
+    ) -> tuple[Tensor, Tensor]:
+        """Of the ranking, and of the middle of the student where that is held to the teacher's."""
+        ratings = self._ratings[torch.from_numpy(lists).to(self._device, non_blocking=True)]
+        shape = ratings.grades.shape
+        if self._embeddings is None:
+            logits = read_logits(self.student, self._tokens, queries, documents)
+            return list_loss(logits.view(shape), ratings, self.recipe), logits.new_zeros(())
+        output = read_pairs(self.student, self._tokens, queries, documents)
+        wanted = self._embeddings[np.concatenate([queries, documents])].astype(np.float32)
+        distance = embedding_loss(
+            torch.cat([output.query_means, output.document_means]),
+            torch.from_numpy(wanted).to(self._device),
             self._reserved,
         )
-
-    def _teacher_embeddings(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        rows = [self._embedding_rows[text] for text in texts]
-        embeddings: npt.NDArray[np.float32] = self._embeddings[rows].astype(np.float32)
-        return embeddings
+        ranking = list_loss(output.logits.view(shape), ratings, self.recipe)
+        return ranking, self.recipe.embedding_weight * distance
 
     def _schedule(self, step: int) -> float:
         """Warm-up, constant, linear decay to zero: before the decay, any length is the same run."""
@@ -173,14 +208,24 @@ class Trainer:
             {"params": plain, "peak_lr": recipe.learning_rate, "weight_decay": 0.0},
             {"params": head, "peak_lr": recipe.head_learning_rate, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        fused = self._device == "cuda"
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
 
-    def _record(self, name: str, value: float, **more: float) -> None:
-        extra = {key: round(number, 3) for key, number in more.items()}
-        self.log.append({"step": self.step, name: round(value, 4), **extra})
+    def _record_losses(self, losses: list[Tensor], started: float) -> float:
+        """Log the steps since the last report; returns their mean loss."""
+        values = torch.stack(losses).tolist()
+        seconds = (time.perf_counter() - started) / len(values)
+        for step, value in enumerate(values, start=self.step - len(values) + 1):
+            row = {"step": step, "loss": round(value, 4), "seconds": round(seconds, 4)}
+            self.log.append(row)
+        return float(np.mean(values))
+
+    def _record(self, name: str, value: float) -> None:
+        self.log.append({"step": self.step, name: round(value, 4)})
 
     def _save_checkpoint(self) -> None:
         state = {
+            "recipe": json.dumps(self.recipe.of_run()),
             "step": self.step,
             "student": self.student.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -195,6 +240,13 @@ class Trainer:
 
     def _load_checkpoint(self) -> None:
         state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        begun, wanted = json.loads(state["recipe"]), self.recipe.of_run()
+        changed = [name for name in wanted if begun.get(name) != wanted[name]]
+        if changed:
+            raise ResumeError(
+                f"{self._checkpoint} is of a run with other values of {changed}; remove it to "
+                "start anew, or give the recipe another name"
+            )
         self.student.load_state_dict(state["student"])
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from zen_fast.train.examples import CandidateList
-from zen_fast.train.loss import list_loss
+from zen_fast.train.candidate_lists import CandidateList, rated_lists
+from zen_fast.train.loss import Ratings, reranking_loss
 from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.cosine_layer import Features
@@ -28,15 +28,16 @@ def calibrate(
     pairs: PairEncoder,
     recipe: Recipe,
 ) -> float:
-    """Fit the classifier to the training loss on some lists; returns that loss."""
+    """Fit the classifier to the listwise loss on some lists; returns that loss."""
     values = torch.stack([_read_features(student, features, item, pairs) for item in lists])
     centre = values.mean(dim=(0, 1))
+    ratings = Ratings.of(rated_lists(lists))
     solution = torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.LBFGS([solution], max_iter=200, line_search_fn="strong_wolfe")
 
     def evaluate() -> Tensor:
         optimizer.zero_grad()
-        loss = list_loss((values - centre) @ solution[:2] + solution[2], lists, recipe)
+        loss = reranking_loss((values - centre) @ solution[:2] + solution[2], ratings, recipe)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
-from zen_fast.train.examples import CandidateList, texts_of
+from zen_fast.train.candidate_lists import CandidateList
 from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.calibration import calibrate
@@ -31,6 +31,7 @@ def make_student(
     encoder: BertModel,
     tokenizer: Tokenizer,
     lists: Sequence[CandidateList],
+    texts: Sequence[str],
     embeddings: Embeddings,
     recipe: Recipe,
     device: str,
@@ -40,10 +41,11 @@ def make_student(
     Args:
         encoder: cut from the base model; changed in place.
         lists: the training lists.
-        embeddings: (num_texts, hidden) the base model's, of `texts_of(lists)`.
+        texts: every query and document of these.
+        embeddings: (num_texts, hidden) the base model's, of `texts`.
         device: where to distill; all else is quick and done on the CPU.
     """
-    rows = {text: row for row, text in enumerate(texts_of(lists))}
+    rows = {text: row for row, text in enumerate(texts)}
     queries = list(dict.fromkeys(item.query for item in lists))
     documents = list(dict.fromkeys(text for item in lists for text in item.documents))
     reader = SegmentReader(encoder, tokenizer, recipe.seed)

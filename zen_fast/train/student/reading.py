@@ -1,17 +1,22 @@
-"""What the student makes of pairs in training, through the stock forward."""
+"""What a cross-encoder makes of pairs in training, through the stock forward."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
+from zen_fast.train.token_table import Indices, PaddedPairs, TokenTable
+
 
 @dataclass(frozen=True)
 class PairOutput:
-    """What the student makes of pairs, in their order."""
+    """What a student makes of pairs, in their order."""
 
     logits: Tensor
     """(num_pairs,) fp32."""
@@ -21,57 +26,72 @@ class PairOutput:
     """(num_pairs, hidden) fp32, the same of the document's."""
 
 
+def read_logits(
+    model: BertForSequenceClassification, table: TokenTable, queries: Indices, documents: Indices
+) -> Tensor:
+    """(num_pairs,) fp32 logits of the table's texts, on the model's device."""
+    (logits,) = read_batches(
+        table, queries, documents, lambda pairs: (_forward(model, pairs, False).logits[:, 0],)
+    )
+    return logits
+
+
 def read_pairs(
-    student: BertForSequenceClassification, pairs: list[tuple[list[int], int]], chunk_size: int
+    student: BertForSequenceClassification, table: TokenTable, queries: Indices, documents: Indices
 ) -> PairOutput:
-    """Read pairs of any lengths, in chunks of similar length so that padding is small.
+    """The same with the segments' means."""
+    return PairOutput(
+        *read_batches(table, queries, documents, lambda pairs: _with_means(student, pairs))
+    )
 
-    Args:
-        pairs: (token ids, number of them that belong to [CLS] query [SEP]).
-        chunk_size: pairs per forward.
 
-    Returns:
-        tensors on the student's device.
+def read_batches(
+    table: TokenTable,
+    queries: Indices,
+    documents: Indices,
+    read: Callable[[PaddedPairs], tuple[Tensor, ...]],
+) -> list[Tensor]:
+    """What `read` makes of each batch, rows in the pairs' order, in fp32.
+
+    On a GPU matrices are multiplied in bf16.
     """
-    order = sorted(range(len(pairs)), key=lambda index: len(pairs[index][0]))
-    chunks = [
-        _read_padded(student, [pairs[index] for index in order[start : start + chunk_size]])
-        for start in range(0, len(order), chunk_size)
+    places, outputs = [], []
+    for batch, pairs in table.batches(queries, documents):
+        with torch.autocast("cuda", torch.bfloat16, enabled=pairs.input_ids.is_cuda):
+            outputs.append([part.float() for part in read(pairs)])
+        places.append(batch)
+    inverse = torch.from_numpy(np.argsort(np.concatenate(places)))
+    return [
+        torch.cat(parts)[inverse.to(parts[0].device, non_blocking=True)]
+        for parts in zip(*outputs, strict=True)
     ]
-    inverse = torch.empty(len(order), dtype=torch.long)
-    inverse[torch.tensor(order)] = torch.arange(len(order))
-    inverse = inverse.to(student.device)
-    return PairOutput(*(torch.cat(parts)[inverse] for parts in zip(*chunks, strict=True)))
-
-
-def _read_padded(
-    student: BertForSequenceClassification, pairs: list[tuple[list[int], int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    longest = max(len(ids) for ids, _ in pairs)
-    input_ids = torch.full((len(pairs), longest), int(student.config.pad_token_id or 0))
-    token_type_ids = torch.zeros_like(input_ids)
-    attention_mask = torch.zeros_like(input_ids)
-    for row, (ids, query_length) in enumerate(pairs):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        token_type_ids[row, query_length : len(ids)] = 1
-        attention_mask[row, : len(ids)] = 1
-    input_ids, token_type_ids, attention_mask = (
-        tensor.to(student.device) for tensor in (input_ids, token_type_ids, attention_mask)
-    )
-    output = student(
-        input_ids=input_ids,
-        token_type_ids=token_type_ids,
-        attention_mask=attention_mask,
-        output_hidden_states=True,
-    )
-    states = output.hidden_states[-2]
-    return (
-        output.logits.squeeze(-1),
-        mean_where(states, attention_mask - token_type_ids),
-        mean_where(states, token_type_ids),
-    )
 
 
 def mean_where(states: Tensor, mask: Tensor) -> Tensor:
     """(num_rows, num_tokens, hidden) → (num_rows, hidden): mean of the tokens that `mask` names."""
     return (states * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+def _with_means(
+    student: BertForSequenceClassification, pairs: PaddedPairs
+) -> tuple[Tensor, Tensor, Tensor]:
+    output = _forward(student, pairs, True)
+    states = output.hidden_states[-2]
+    return (
+        output.logits[:, 0],
+        mean_where(states, pairs.in_head),
+        mean_where(states, pairs.is_token & ~pairs.in_head),
+    )
+
+
+def _forward(model: BertForSequenceClassification, pairs: PaddedPairs, with_states: bool) -> Any:
+    # A mask of this shape is taken as it is; of a flat one the stock code asks the GPU, and waits,
+    # whether it masks anything.
+    longest = pairs.input_ids.shape[1]
+    mask = pairs.is_token[:, None, None, :].expand(-1, 1, longest, -1)
+    return model(
+        input_ids=pairs.input_ids,
+        token_type_ids=pairs.token_type_ids,
+        attention_mask=mask,
+        output_hidden_states=with_states,
+    )

@@ -10,6 +10,10 @@ from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from zen_fast.batching import TokenizedPair
+from zen_fast.train.token_table import PaddedPairs
+
+_HIDDEN = torch.finfo(torch.bfloat16).min
+"""Next to -inf, and finite in bf16 too, to which a GPU's mask is cast."""
 
 
 def query_independent_logits(
@@ -28,21 +32,28 @@ def query_independent_logits(
         token_types[row, : len(pair)] = torch.from_numpy(pair.token_type_ids)
     head_lengths = torch.tensor([pair.num_head_tokens for pair in pairs])
     device = model.device
+    padded = PaddedPairs(
+        token_ids.to(device), head_lengths[:, None].to(device), lengths[:, None].to(device)
+    )
+    return padded_query_independent_logits(model, padded, token_types.to(device))
+
+
+def padded_query_independent_logits(
+    model: BertForSequenceClassification, pairs: PaddedPairs, token_types: Tensor
+) -> Tensor:
+    """The same of a padded batch; `token_types` is (num_pairs, longest)."""
     states = model.bert(
-        input_ids=token_ids.to(device),
-        token_type_ids=token_types.to(device),
-        attention_mask=_mask(lengths, head_lengths, shape[1]).to(device),
+        input_ids=pairs.input_ids, token_type_ids=token_types, attention_mask=_mask(pairs)
     ).last_hidden_state
-    last = states[torch.arange(len(pairs)), lengths - 1]
+    last = states.gather(1, (pairs.lengths - 1)[:, :, None].expand(-1, -1, states.shape[2]))
     pooler: Any = model.bert.pooler
-    logits: Tensor = model.classifier(model.dropout(pooler(last[:, None])))
+    logits: Tensor = model.classifier(model.dropout(pooler(last)))
     return logits
 
 
-def _mask(lengths: Tensor, head_lengths: Tensor, longest: int) -> Tensor:
+def _mask(pairs: PaddedPairs) -> Tensor:
     """(num_pairs, 1, longest, longest): 0 where row i sees key j, and next to -inf elsewhere."""
-    places = torch.arange(longest)
-    is_token = places < lengths[:, None]
-    in_head = places < head_lengths[:, None]
-    visible = is_token[:, None, :] & (in_head[:, None, :] | ~in_head[:, :, None])
-    return torch.zeros(visible.shape).masked_fill(~visible, torch.finfo().min)[:, None]
+    in_head = pairs.in_head
+    visible = pairs.is_token[:, None, :] & (in_head[:, None, :] | ~in_head[:, :, None])
+    mask = torch.zeros(visible.shape, device=visible.device)
+    return mask.masked_fill(~visible, _HIDDEN)[:, None]

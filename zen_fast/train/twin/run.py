@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 from statistics import fmean
 from typing import Any
 
@@ -15,18 +16,21 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
 
 from zen_fast.architectures import ATTENTION_PATTERN, QUERY_INDEPENDENT
-from zen_fast.checkpoint.location import locate
 from zen_fast.collection import load_target
-from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
-from zen_fast.reranker import ZenReranker
+from zen_fast.train.device import set_up_torch
 from zen_fast.train.export import export_model
-from zen_fast.train.twin.distilling import CHECKPOINT_EVERY, Distillation
-from zen_fast.train.twin.lists import unjudged_lists
+from zen_fast.train.list_table import ListTable
+from zen_fast.train.start import load_cross_encoder
+from zen_fast.train.token_table import TokenTable
+from zen_fast.train.twin.distilling import Distillation
+from zen_fast.train.twin.lists import read_lists, unjudged_lists, write_lists
+
+_PRINT_EVERY = 50
+# A run on another number of threads, or with its lists from a file now, is the same run.
+_FREE_OPTIONS = ("threads", "lists")
 
 
 def run(options: argparse.Namespace) -> list[float]:
@@ -36,45 +40,69 @@ def run(options: argparse.Namespace) -> list[float]:
         ZenError: the model or a collection cannot be had, the model is no BERT with one label, or
             an interrupted run was given other options.
     """
-    folder = locate(options.model)
-    teacher = ZenReranker.from_pretrained(
-        options.model, max_length=options.max_length, num_threads=options.threads
-    ).engine
-    assert isinstance(teacher, Engine)  # on one CPU
-    spec = teacher.spec
-    if spec.architecture != "bert" or spec.head.num_labels != 1 or spec.query_independent:
-        raise InvalidArgumentError(
-            f"{options.model} is not a BERT cross-encoder with one label that reads queries with "
-            "their documents; others have no twin yet"
-        )
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_up_torch(options.device, options.threads)
     torch.manual_seed(options.seed)
-    torch.set_flush_denormal(True)  # AdamW's moments fade into denormals
-    twin: Any = BertForSequenceClassification.from_pretrained(str(folder), dtype=torch.float32)
-    collections = [load_target(target) for target in options.data]
-    lists = unjudged_lists(collections, options.queries, np.random.default_rng(options.seed))
+    model, tokenizer = load_cross_encoder(options.model)
+    teacher: Any = model.to(options.device)
+    lists = get_lists(options)
+    longest = int(teacher.config.max_position_embeddings)
+    max_length = min(options.max_length or longest, longest)
     distillation = Distillation(
-        twin,
+        copy.deepcopy(teacher),
         teacher,
         lists,
-        options.steps,
-        options.learning_rate,
+        TokenTable(tokenizer, lists.texts, None, max_length, options.device),
+        num_steps=options.steps,
+        lists_per_step=options.lists_per_step,
+        learning_rate=options.learning_rate,
         checkpoint=options.out.with_name(f"{options.out.name}.checkpoint.pt"),
-        settings={name: str(value) for name, value in vars(options).items() if name != "threads"},
+        settings={
+            name: str(value) for name, value in vars(options).items() if name not in _FREE_OPTIONS
+        },
     )
+    _run(distillation, options.steps)
+    twin = distillation.twin
+    setattr(twin.config, ATTENTION_PATTERN, QUERY_INDEPENDENT)
+    export_model(twin, tokenizer, options.out)
+    return distillation.losses
+
+
+def get_lists(options: argparse.Namespace) -> ListTable:
+    """From the file that the options name, if it is there, else from the collections.
+
+    Raises:
+        InvalidArgumentError: there are neither, or numbers of queries do not fit the collections.
+    """
+    if options.lists is not None and options.lists.is_file():
+        return read_lists(options.lists)
+    if not options.data:
+        raise InvalidArgumentError(
+            "there are no lists: name collections with --data, or a file of lists that was made of "
+            "some with --lists"
+        )
+    counts = options.queries * (len(options.data) if len(options.queries) == 1 else 1)
+    if len(counts) != len(options.data):
+        raise InvalidArgumentError(
+            f"--queries gives {len(counts)} numbers for {len(options.data)} collections; give one "
+            "for all, or one for each"
+        )
+    collections = [load_target(target) for target in options.data]
+    lists = unjudged_lists(collections, counts, np.random.default_rng(options.seed))
+    if options.lists is not None:
+        write_lists(options.lists, lists)
+    return lists
+
+
+def _run(distillation: Distillation, num_steps: int) -> None:
     losses = distillation.losses
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn()) as progress:
-        bar = progress.add_task("distilling", total=options.steps, completed=len(losses))
+        bar = progress.add_task("distilling", total=num_steps, completed=len(losses))
 
         def advance() -> None:
             recent = fmean(losses[-20:])
             progress.update(bar, completed=len(losses), description=f"loss {recent:.3f}")
-            if len(losses) % CHECKPOINT_EVERY == 0:
+            if len(losses) % _PRINT_EVERY == 0:
                 progress.console.print(f"step {len(losses)}: loss {recent:.4f}")
 
         distillation.run(advance)
-    setattr(twin.config, ATTENTION_PATTERN, QUERY_INDEPENDENT)
-    export_model(twin, Tokenizer.from_file(str(folder / "tokenizer.json")), options.out)
-    return losses
