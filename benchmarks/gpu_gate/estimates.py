@@ -40,6 +40,8 @@ def _page(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{tera:.0f} TFLOP/s in 16 bits and twice that in 8, and of its traffic, every operand"
     yield f"once at {H200.bytes_per_second / 1e12:.1f} TB/s, and {gap:.0f} µs besides, which is"
     yield f"assumed: {H200.name}, {len(LENGTHS)} pairs of {LENGTHS[0]} tokens."
+    for gpu in _gpus(report):
+        yield f"Measured on one {gpu}."
     yield ""
     yield "| model | precision | TFLOP | GB | launches | expected ms | measured ms |"
     yield "|---|---|--:|--:|--:|--:|--:|"
@@ -55,6 +57,12 @@ def _page(report: Mapping[str, Any]) -> Iterator[str]:
         counts = Counter(count_ops(encoder_spec(SHAPES[model]), LENGTHS, "fp16"))
         for count, times in counts.items():
             yield _op_line(count, times, _measured_us(count, report))
+
+
+def _gpus(report: Mapping[str, Any]) -> Iterator[str]:
+    for machine in report.get("machine", []):
+        for gpu in machine["gpus"][:1]:
+            yield gpu["name"]
 
 
 def _model_line(model: str, precision: str, report: Mapping[str, Any]) -> str:

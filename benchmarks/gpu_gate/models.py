@@ -95,9 +95,10 @@ def measure_models(context: Context, shape: str) -> None:
     steps: list[Callable[[], None]] = [
         lambda: _measure_zen(task, precisions[0]),
         lambda: _measure_stock(task),
+        *(lambda each=each: _measure_zen(task, each) for each in precisions[1:]),  # type: ignore[misc]
+        # Last: they pay for tokenization in every pass.
         lambda: _measure_from_strings(task, "transformers", TransformersHalf),
         lambda: _measure_from_strings(task, "sentence-transformers", CrossEncoderHalf),
-        *(lambda each=each: _measure_zen(task, each) for each in precisions[1:]),  # type: ignore[misc]
     ]
     for step in steps:
         if context.is_late:

@@ -66,8 +66,8 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
     stages = [
         [_child("build", 70), _child("inputs", 60), _child("machine", 30)],
         [
-            _tests("kernel-tests", ["tests/test_kernels.py"], rehearsal, 105, workers=3),
-            _tests("encoder-tests", ["tests/test_triton.py"], rehearsal, 105, workers=9),
+            _tests("kernel-tests", ["tests/test_kernels.py"], rehearsal, 130, workers=3),
+            _tests("encoder-tests", ["tests/test_triton.py"], rehearsal, 130, workers=9),
             _tests("cpu-tests", CPU_TESTS, rehearsal, 105, workers=3),
             *(_child("warm-up", 105, shape) for shape in one_of_each_width.values()),
         ],
