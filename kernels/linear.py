@@ -14,7 +14,12 @@ HALF_CONFIGS = (
     ProductConfig(64, 64, 64, num_warps=4, num_stages=3),
     ProductConfig(16, 64, 64, num_warps=4, num_stages=3),
 )
-"""Of fp16 and bf16, for ever fewer rows."""
+"""Of fp16 and bf16, for ever fewer rows.
+
+The first was the fastest of seventeen on an H100 at 8,704 rows, at ten of twelve shapes of MiniLM,
+base and large, and within 2 % of it at the others: of two programs side by side, the one's epilogue
+hides behind the other's sums. One program a tile through pointers takes 1.3 to 1.6 times as long.
+"""
 
 FP32_CONFIGS = (
     ProductConfig(64, 64, 32, num_warps=8, num_stages=2),

@@ -21,7 +21,11 @@ CONFIGS = (
     ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
     ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
 )
-"""For ever fewer rows."""
+"""For ever fewer rows.
+
+On an H100, with the first, 8,704 rows by 3072 -> 768 took 47 µs; one program a multiprocessor, for
+want of registers, 66 µs.
+"""
 
 _MIDPOINT = tl.constexpr(128.0)
 _MAX_VALUE = tl.constexpr(255.0)

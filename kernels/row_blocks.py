@@ -17,7 +17,11 @@ class RowBlocks:
 
     @classmethod
     def of(cls, width: int) -> RowBlocks:
-        """Narrow rows to a warp alone, in pairs: sums across warps cost more than what they add."""
+        """Narrow rows to a warp alone, in pairs: sums across warps cost more than what they add.
+
+        LayerNorm of 8,704 rows on an H100 took 4.5 µs in pairs and 7.0 with four warps a row of
+        384, 7.3 and 10.4 of 768.
+        """
         columns = triton.next_power_of_2(width)
         if columns <= 1024:
             return cls(rows=2, columns=columns, num_warps=1)

@@ -93,9 +93,12 @@ def _product_cases(capability: int) -> Iterator[Case]:
         kinds.append(("fp8e4nv", "float8", FLOAT8_CONFIGS))
     for kind, operands, configs in kinds:
         for config in configs:
-            for described in (False, True) if _has_tensor_maps(capability) else (False,):
-                for activation, residual in (("gelu", False), ("none", True)):
-                    yield _product_case(kind, operands, config, described, activation, residual)
+            # A residual takes the most registers; pointers are a last resort where there are maps.
+            yield _product_case(kind, operands, config, False, "none", residual=True)
+            described = _has_tensor_maps(capability)
+            yield _product_case(kind, operands, config, described, "gelu", residual=False)
+            if described:
+                yield _product_case(kind, operands, config, True, "none", residual=True)
 
 
 def _product_case(

@@ -9,7 +9,7 @@ from zen_fast.backends.cpu import available_isas
 from zen_fast.bench.options import parse_options
 from zen_fast.bench.run import run
 
-_REPORTING_SECONDS = 5.0
+_REPORTING_SECONDS = 10.0
 
 
 def measure_cpu(context: Context) -> None:
