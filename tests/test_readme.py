@@ -252,12 +252,30 @@ def test_readme_int8_quality_is_that_of_the_committed_results() -> None:
     assert (len(changes), round(max(map(abs, changes)), 1)) == (11, 2.6)
 
 
-def test_readme_gpu_estimates_are_those_of_the_committed_table() -> None:
+def test_readme_gpu_figures_are_those_of_the_committed_report() -> None:
     section = README.split("\n## On a GPU\n")[1].split("\n## ")[0]
-    written = re.findall(r"([\d.]+) ms", section)
-    table = (ROOT / "benchmarks" / "results" / "gpu-estimates.md").read_text()
-    expected = dict(re.findall(r"^\| ([\w-]+) \| fp16 \|.* ([\d.]+) \| – \|$", table, re.MULTILINE))
-    assert written == [expected[model] for model in ("minilm-l6", "base", "large")]
+    report = json.loads((ROOT / "benchmarks/results/gpu-gate-h100.json").read_text())
+    measured = {
+        (row["shape"], row["num_tokens"], row["engine"]): row
+        for row in report["model"]
+        if row["precision"] == "fp16"
+    }
+    rows = re.findall(r"^\| ([\w-]+) \| ([\d,]+) \| (.*) \|$", section, re.MULTILINE)
+    assert len(rows) == 8
+    for shape, tokens, cells in rows:
+        num_tokens = int(tokens.replace(",", ""))
+        ours, stock = (measured[shape, num_tokens, name] for name in ("zen", "transformers"))
+        our_ms, stock_ms = (each["times"]["model"]["p50_ms"] for each in (ours, stock))
+        assert cells.split(" | ") == [
+            f"{our_ms:.2f}",
+            f"{stock_ms:.2f}",
+            f"{stock_ms / our_ms:.1f}",
+            f"{ours['times']['cached']['p50_ms']:.2f}",
+            f"{ours['saturated_documents_per_second']:,.0f}",
+        ]
+        difference = ours["max_abs_logit_difference"] / stock["max_abs_logit_difference"]
+        assert difference <= 1.25
+        assert ours["refused"] is None
 
 
 def test_readme_zen_mini_quality_is_that_of_the_committed_results() -> None:
@@ -268,7 +286,8 @@ def test_readme_zen_mini_quality_is_that_of_the_committed_results() -> None:
         for path in files
         for each in json.loads((ROOT / path).read_text())["collections"]
     }
-    rows = re.findall(r"^\| (\w+)[^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", section, re.MULTILINE)
+    pattern = r"^\| ([\w-]+)[^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|"
+    rows = re.findall(pattern, section, re.MULTILINE)
     assert len(rows) == len(measured) > 0
     for name, num_queries, bm25, reranked in rows:
         result = measured[name, int(num_queries)]

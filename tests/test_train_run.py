@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_rerankers import save_reranker
 from tokenizers import Tokenizer
 from toy_training import toy_recipe, write_base, write_collections
@@ -143,6 +144,26 @@ def test_prepare_with_a_start_takes_it_as_it_is(
     assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
 
 
+def test_main_moves_the_weights_back_by_the_share_that_the_recipe_says(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    weights = {}
+    for share in (0.0, 0.25, 1.0):
+        path = tmp_path / f"{share}.json"
+        path.write_text(json.dumps(dataclasses.asdict(tuned) | {"start_share": share}))
+        arguments = ["--recipe", str(path), "--data", str(data), "--base", str(base)]
+        out = tmp_path / f"model-{share}"
+        assert main([*arguments, "--work", str(tmp_path / "work"), "--out", str(out)]) == 0
+        weights[share] = load_file(out / "model.safetensors")
+    for name, tuned_weight in weights[0.0].items():
+        expected = 0.75 * tuned_weight.float() + 0.25 * weights[1.0][name].float()
+        torch.testing.assert_close(weights[0.25][name].float(), expected, atol=2e-3, rtol=2e-3)
+    start = load_file(tmp_path / "work" / "start" / "model.safetensors")
+    name = "classifier.weight"
+    assert torch.equal(weights[1.0][name], start[name].half())
+    assert not torch.equal(weights[0.0][name], start[name].half())
+
+
 def test_recipes_that_differ_in_training_share_a_work_folder(
     tuned: Recipe, base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +241,7 @@ SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloz
         ({"start": "zen-mini", "layers": []}, "embedding_weight"),
         ({"layers": []}, "either start or layers"),
         ({"loss": "pairwise"}, "loss must be one of"),
+        ({"start_share": 0.5}, "start_share"),
     ],
 )
 def test_recipe_out_of_range_raises(
