@@ -129,9 +129,13 @@ def test_readme_train_command_makes_a_model(command: str, folder: Path) -> None:
     """As written, where the base model, the collection and the recipe of that name are toys."""
     write_collections(folder / "path" / "to" / "collections")
     write_base(folder / "path" / "to" / "all-MiniLM-L6-v2")
-    (folder / "zen-mini").write_text(json.dumps(dataclasses.asdict(toy_recipe())))
+    name, out = (re.findall(rf"{option} (\S+)", command)[0] for option in ("--recipe", "--out"))
+    recipe = toy_recipe()
+    if "--start" in command:
+        recipe = dataclasses.replace(recipe, start="zen-mini", layers=(), embedding_weight=0.0)
+    (folder / name).write_text(json.dumps(dataclasses.asdict(recipe)))
     _run(command, folder)
-    scores = ZenReranker.from_pretrained(folder / "my-reranker").score("otter", ["An otter.", ""])
+    scores = ZenReranker.from_pretrained(folder / out).score("otter", ["An otter.", ""])
     assert len(scores) == 2
 
 
