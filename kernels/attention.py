@@ -42,7 +42,8 @@ def choose_config(
     large = head_dim > 64 or adds_terms
     if dtype == torch.float32:
         rows = QUERY_BLOCK // (4 if large else 2)
-        return AttentionConfig(rows, 16 if adds_terms or extras else 32, num_warps=4)
+        narrow = adds_terms or extras or 32 < head_dim <= 64
+        return AttentionConfig(rows, 16 if narrow else 32, num_warps=4)
     if large:
         return AttentionConfig(QUERY_BLOCK, 32, num_warps=4)
     return AttentionConfig(QUERY_BLOCK, 64, num_warps=4, num_stages=3)

@@ -328,9 +328,14 @@ def finish_tile(
     if HAS_BIAS:
         result += tl.load(bias + column, mask=column_ok, other=0.0)[None, :]
     result = activate(result, ACTIVATION, out.dtype.element_ty)
-    place = row.to(tl.int64)[:, None]
     ok = row_ok[:, None] & column_ok[None, :]
+    # 64 bits for where the tile begins; within it 32 do, in half the registers.
+    start = (first_row + tl.arange(0, 1)).to(tl.int64)[:, None]
+    row_in_tile = tl.arange(0, BLOCK_M)[:, None]
     if HAS_RESIDUAL:
-        residual_tile = residual + place * residual_stride + column[None, :]
+        residual_tile = residual + start * residual_stride
+        residual_tile += row_in_tile * residual_stride + column[None, :]
         result += tl.load(residual_tile, mask=ok, other=0.0).to(tl.float32)
-    tl.store(out + place * columns + column[None, :], result.to(out.dtype.element_ty), mask=ok)
+    out_tile = out + start * columns
+    out_tile += row_in_tile * columns + column[None, :]
+    tl.store(out_tile, result.to(out.dtype.element_ty), mask=ok)

@@ -18,7 +18,7 @@ from zen_fast.kernels.row_blocks import RowBlocks
 
 CONFIGS = (
     ProductConfig(128, 128, 128, num_warps=8, num_stages=3, parts=4, max_registers=128),
-    ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
+    ProductConfig(64, 128, 128, num_warps=4, num_stages=3, parts=4),
     ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
 )
 """For ever fewer rows.

@@ -197,6 +197,21 @@ def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
         assert float(worst) >= float(setting)
 
 
+def test_readme_early_stop_figures_of_the_present_weights_are_those_committed() -> None:
+    results = ROOT / "benchmarks" / "results"
+    rows = json.loads((results / "zen-mini-early-stop-tuned-int8.json").read_text())["rows"]
+    text = " ".join(README.split())
+    pattern = r"(0\.\d+) keeps (0\.\d+) \((?:the worst )?(0\.\d+)\) and saves (\d+) %"
+    written = re.findall(pattern, text)
+    assert len(written) == 3
+    for setting, kept, worst, saved in written:
+        chosen = [row for row in rows if row["setting"] == float(setting)]
+        overlaps = [row["overlap"] for row in chosen]
+        assert float(kept) == round(fmean(overlaps), 3)
+        assert float(worst) == round(min(overlaps), 3) >= float(setting)
+        assert int(saved) == round(fmean(row["saved_percent"] for row in chosen))
+
+
 def test_readme_figures_of_what_is_shared_are_those_of_the_committed_results() -> None:
     results = ROOT / "benchmarks" / "results"
     text = " ".join(README.split())

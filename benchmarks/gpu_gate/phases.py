@@ -73,7 +73,7 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
         ],
         [_child("cpu-bench", 28)],
         [_child("ceilings", 15)],
-        [_child("operators", 70)],
+        [_child("operators", 50)],
         *([_child("models", _MODEL_SECONDS.get(shape, 35), shape)] for shape in scale.shapes),
         [_child("compiled", 30)],
     ]
