@@ -14,18 +14,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.product import FLOAT8, Dequantization, ProductConfig, product
+from zen_fast.kernels.product import (
+    FLOAT8,
+    Dequantization,
+    ProductConfig,
+    eight_bit_config,
+    product,
+)
 from zen_fast.kernels.row_blocks import RowBlocks
 
 CAPABILITY = (8, 9)
 """The first GPUs whose matrix units take it."""
-
-FLOAT8_CONFIGS = (
-    ProductConfig(128, 128, 128, num_warps=8, num_stages=3, parts=4, max_registers=128),
-    ProductConfig(64, 128, 128, num_warps=4, num_stages=3),
-    ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
-)
-"""For ever fewer rows."""
 
 _MAX_FLOAT8 = tl.constexpr(448.0)
 _SMALLEST = tl.constexpr(1e-30)
@@ -110,11 +109,6 @@ def float8_rows_kernel(
     tl.store(steps + row, step, mask=row < rows)
 
 
-def choose_config(num_rows: int) -> ProductConfig:
-    """The largest tiles that the rows fill."""
-    return next((each for each in FLOAT8_CONFIGS if num_rows >= each.block_m), FLOAT8_CONFIGS[-1])
-
-
 def float8_linear(
     x: Float8Matrix,
     weight: Float8Matrix,
@@ -129,7 +123,7 @@ def float8_linear(
         x.values,
         weight.values,
         dtype,
-        config or choose_config(len(x.values)),
+        config or eight_bit_config(len(x.values)),
         bias,
         activation,
         residual,

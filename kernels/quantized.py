@@ -13,19 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from zen_fast.kernels.product import Dequantization, ProductConfig, product
+from zen_fast.kernels.product import Dequantization, ProductConfig, eight_bit_config, product
 from zen_fast.kernels.row_blocks import RowBlocks
-
-CONFIGS = (
-    ProductConfig(128, 128, 128, num_warps=8, num_stages=3, parts=4, max_registers=128),
-    ProductConfig(64, 128, 128, num_warps=4, num_stages=3, parts=4),
-    ProductConfig(16, 64, 128, num_warps=4, num_stages=3),
-)
-"""For ever fewer rows.
-
-On an H100, with the first, 8,704 rows by 3072 -> 768 took 47 µs; one program a multiprocessor, for
-want of registers, 66 µs.
-"""
 
 _MIDPOINT = tl.constexpr(128.0)
 _MAX_VALUE = tl.constexpr(255.0)
@@ -124,11 +113,6 @@ def quantize_rows_kernel(
     tl.store(zeros + row, zero, mask=row_ok)
 
 
-def choose_config(num_rows: int) -> ProductConfig:
-    """The largest tiles that the rows fill."""
-    return next((each for each in CONFIGS if num_rows >= each.block_m), CONFIGS[-1])
-
-
 def quantized_linear(
     x: QuantizedRows,
     weight: QuantizedWeight,
@@ -143,7 +127,7 @@ def quantized_linear(
         x.values,
         weight.values,
         dtype,
-        config or choose_config(len(x.values)),
+        config or eight_bit_config(len(x.values)),
         bias,
         activation,
         residual,

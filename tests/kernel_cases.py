@@ -11,14 +11,12 @@ import torch
 from zen_fast.kernels.attention import QUERY_BLOCK, attention_kernel, choose_config
 from zen_fast.kernels.float8 import (
     CAPABILITY,
-    FLOAT8_CONFIGS,
     float8_rows_kernel,
 )
 from zen_fast.kernels.linear import FP32_CONFIGS, HALF_CONFIGS
 from zen_fast.kernels.norm import norm_kernel
-from zen_fast.kernels.product import TENSOR_MAPS, ProductConfig, product_kernel
+from zen_fast.kernels.product import EIGHT_BIT_CONFIGS, TENSOR_MAPS, ProductConfig, product_kernel
 from zen_fast.kernels.quantized import (
-    CONFIGS,
     quantize_rows_kernel,
 )
 from zen_fast.kernels.row_blocks import RowBlocks
@@ -87,10 +85,10 @@ def _product_cases(capability: int) -> Iterator[Case]:
     kinds = [
         (_HALF, "float", HALF_CONFIGS),
         (_SINGLE, "float", FP32_CONFIGS),
-        ("i8", "int8", CONFIGS),
+        ("i8", "int8", EIGHT_BIT_CONFIGS),
     ]
     if _has_float8(capability):
-        kinds.append(("fp8e4nv", "float8", FLOAT8_CONFIGS))
+        kinds.append(("fp8e4nv", "float8", EIGHT_BIT_CONFIGS))
     for kind, operands, configs in kinds:
         for config in configs:
             # A residual takes the most registers; pointers are a last resort where there are maps.

@@ -10,7 +10,28 @@ import torch
 from random_models import MAX_LENGTH, RandomModel, Sequence
 
 from zen_fast.batching import TokenizedPair
-from zen_fast.train.twin.reading import query_independent_logits
+from zen_fast.train.token_table import PaddedPairs
+from zen_fast.train.twin.reading import padded_query_independent_logits
+
+
+def query_independent_logits(model: Any, pairs: list[TokenizedPair]) -> torch.Tensor:
+    """Logits (num_pairs, num_labels): heads see only themselves, and the last token is read.
+
+    Args:
+        pairs: whose `num_head_tokens` are known.
+    """
+    lengths = torch.tensor([len(pair) for pair in pairs])
+    shape = (len(pairs), int(lengths.max()))
+    token_ids, token_types = torch.zeros(shape).long(), torch.zeros(shape).long()
+    for row, pair in enumerate(pairs):
+        token_ids[row, : len(pair)] = torch.from_numpy(pair.token_ids)
+        token_types[row, : len(pair)] = torch.from_numpy(pair.token_type_ids)
+    head_lengths = torch.tensor([pair.num_head_tokens for pair in pairs])
+    device = model.device
+    padded = PaddedPairs(
+        token_ids.to(device), head_lengths[:, None].to(device), lengths[:, None].to(device)
+    )
+    return padded_query_independent_logits(model, padded, token_types.to(device))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("bm25s")
 
+from random_query_independent import query_independent_logits  # noqa: E402
 from tiny_rerankers import save_reranker  # noqa: E402
 from tolerances import PARITY_PER_SPREAD  # noqa: E402
 from toy_training import write_collections  # noqa: E402
@@ -20,7 +21,6 @@ from zen_fast import ZenReranker  # noqa: E402
 from zen_fast.train.twin import distilling  # noqa: E402
 from zen_fast.train.twin.__main__ import main  # noqa: E402
 from zen_fast.train.twin.distilling import Distillation  # noqa: E402
-from zen_fast.train.twin.reading import query_independent_logits  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from zen_fast.batching import TokenizedPair
 from zen_fast.train.token_table import PaddedPairs
 
 _HIDDEN = torch.finfo(torch.bfloat16).min
 """Next to -inf, and finite in bf16 too, to which a GPU's mask is cast."""
 
 
-def query_independent_logits(
-    model: BertForSequenceClassification, pairs: Sequence[TokenizedPair]
+def padded_query_independent_logits(
+    model: BertForSequenceClassification, pairs: PaddedPairs, token_types: Tensor
 ) -> Tensor:
     """Logits (num_pairs, num_labels): heads see only themselves, and the last token is read.
 
     Args:
-        pairs: whose `num_head_tokens` are known.
+        token_types: (num_pairs, longest).
     """
-    lengths = torch.tensor([len(pair) for pair in pairs])
-    shape = (len(pairs), int(lengths.max()))
-    token_ids, token_types = torch.zeros(shape).long(), torch.zeros(shape).long()
-    for row, pair in enumerate(pairs):
-        token_ids[row, : len(pair)] = torch.from_numpy(pair.token_ids)
-        token_types[row, : len(pair)] = torch.from_numpy(pair.token_type_ids)
-    head_lengths = torch.tensor([pair.num_head_tokens for pair in pairs])
-    device = model.device
-    padded = PaddedPairs(
-        token_ids.to(device), head_lengths[:, None].to(device), lengths[:, None].to(device)
-    )
-    return padded_query_independent_logits(model, padded, token_types.to(device))
-
-
-def padded_query_independent_logits(
-    model: BertForSequenceClassification, pairs: PaddedPairs, token_types: Tensor
-) -> Tensor:
-    """The same of a padded batch; `token_types` is (num_pairs, longest)."""
     states = model.bert(
         input_ids=pairs.input_ids, token_type_ids=token_types, attention_mask=_mask(pairs)
     ).last_hidden_state
