@@ -92,11 +92,12 @@ inline float softmax_row(float* scores, int first, int last, float scale) {
   for (int c = count / Vec::kLanes * Vec::kLanes; c < count; ++c) {
     maximum = row[c] > maximum ? row[c] : maximum;
   }
-  const Vec shift = Vec::broadcast(-maximum * scale);
+  const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
+  const Vec shift = Vec::zero() - Vec::broadcast(maximum) * factor;
   Vec sum = Vec::zero();
   float tail_sum = 0.0f;
   for_each_vector(count, [&](int c, int lanes) {
-    const Vec weight = exp(fma(load_lanes(row + c, lanes), Vec::broadcast(scale), shift));
+    const Vec weight = exp2(fma(load_lanes(row + c, lanes), factor, shift));
     store_lanes(weight, row + c, lanes);
     if (lanes == Vec::kLanes) {
       sum = sum + weight;

@@ -18,9 +18,14 @@ constexpr int kChunkTokens = 192;
 // leave them idle for more than the barriers of sharing cost.
 constexpr double kSharingEfficiency = 0.85;
 
-// Then each op is dealt out in this many parts per thread, first come, first served: a thread that
-// wakes late, or whose core is shared with another process, takes fewer of them.
-constexpr int kSharesPerThread = 4;
+// Then each op is dealt out first come, first served: a thread that wakes late, or whose core is
+// shared with another process, takes less of it. Shares are this part of what a thread would still
+// get of the rest: large at first, and at the end so small that nobody waits long for the last one.
+constexpr int kSharesPerThread = 2;
+
+struct ItemRange {
+  int first, last;
+};
 
 int sequence_length(const Batch& batch, int sequence) {
   return batch.cu_seqlens[sequence + 1] - batch.cu_seqlens[sequence];
@@ -30,6 +35,17 @@ void ensure_size(AlignedFloats& floats, size_t count) {
   if (floats.size() >= count) return;
   floats = {};  // before the new block is taken
   floats = AlignedFloats(count);
+}
+
+// The next share of `num_items`, which `next_item` goes past; first == num_items once all are
+// dealt.
+ItemRange take_share(std::atomic<int>& next_item, int num_items, int num_threads) {
+  int first = next_item.load(std::memory_order_relaxed);
+  while (first < num_items) {
+    const int share = std::max(1, (num_items - first) / (kSharesPerThread * num_threads));
+    if (next_item.compare_exchange_weak(first, first + share)) return {first, first + share};
+  }
+  return {num_items, num_items};
 }
 
 // Share of the threads' time that dealing out whole chunks would use.
@@ -232,9 +248,10 @@ void Program::run_together(const Chunk& chunk, const Passage& passage, Runtime& 
     memory.scratch = runtime.workspaces[static_cast<size_t>(member)].scratch.data();
     for (size_t index = passage.first_op; index < passage.last_op; ++index) {
       const int num_items = ops_[index]->num_items(chunk, memory);
-      const int share = std::max(1, num_items / (kSharesPerThread * num_threads_));
-      for (int first; (first = next_item[index].fetch_add(share)) < num_items;) {
-        run_op(index, chunk, memory, first, std::min(first + share, num_items));
+      while (true) {
+        const ItemRange share = take_share(next_item[index], num_items, num_threads_);
+        if (share.first == share.last) break;
+        run_op(index, chunk, memory, share.first, share.last);
       }
       barrier.wait();
     }

@@ -46,19 +46,22 @@ class QuantizedLinear final : public Op {
         depth_(weight.k),
         activation_(activation) {
     check(weight);
+    // Panels differ in size: each is packed where the longest would fit, and kept as long as it is.
+    AlignedFloats longest(kernels.quantized_panel_bound(weight.k) / sizeof(float));
     std::vector<AlignedFloats> panels;
-    std::vector<size_t> sizes;
     size_t total = 0;
     for (int panel = 0; panel < num_panels(); ++panel) {
-      AlignedFloats packed(kernels.quantized_panel_bound(weight.k) / sizeof(float));
+      const size_t size = kernels.pack_quantized_panel(weight, bias, panel, bytes(longest));
+      panels.emplace_back(size / sizeof(float));
+      std::memcpy(bytes(panels.back()), bytes(longest), size);
       panel_starts_.push_back(total);
-      sizes.push_back(kernels.pack_quantized_panel(weight, bias, panel, bytes(packed)));
-      total += sizes.back();
-      panels.push_back(std::move(packed));
+      total += size;
     }
     packed_ = AlignedFloats(total / sizeof(float));
     for (size_t panel = 0; panel < panels.size(); ++panel) {
-      std::memcpy(bytes(packed_) + panel_starts_[panel], bytes(panels[panel]), sizes[panel]);
+      std::memcpy(bytes(packed_) + panel_starts_[panel], bytes(panels[panel]),
+                  panels[panel].size() * sizeof(float));
+      panels[panel] = {};
     }
   }
 

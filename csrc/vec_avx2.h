@@ -52,10 +52,10 @@ inline Vec min(Vec bound, Vec x) { return {_mm256_min_ps(bound.v, x.v)}; }
 inline Vec round(Vec x) {
   return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-// x * 2^n for a whole number n in [-126, 127].
+// x * 2^n for a whole number n, where both x and the result are normal numbers, or x is NaN.
 inline Vec scale_by_power_of_two(Vec x, Vec n) {
-  const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-  return {_mm256_mul_ps(x.v, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))};
+  const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.v), exponent))};
 }
 inline float reduce_add(Vec x) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));

@@ -29,15 +29,14 @@ inline Vec exp(Vec x) {
   return scale_by_power_of_two(power, n);
 }
 
-// erf(x); absolute error below 4e-7. Odd rational minimax fit, constant beyond |x| = 3.92.
-inline Vec erf(Vec x) {
-  constexpr float kNumerator[] = {1.12837902f,    0.192765645f,   0.0530606083f,
-                                  0.00386837112f, 2.87476330e-4f, 2.0346717e-6f};
-  constexpr float kDenominator[] = {1.0f,          0.504165772f,   0.1150852f,
-                                    0.0151723889f, 0.00118811804f, 3.80698202e-5f};
-  x = min(Vec::broadcast(3.92f), max(Vec::broadcast(-3.92f), x));
-  const Vec square = x * x;
-  return x * polynomial(square, kNumerator) / polynomial(square, kDenominator);
+// 2^x for x <= 127; relative error below 2e-7. Below -125.5 the result stays at 2^-125.5.
+inline Vec exp2(Vec x) {
+  // Minimax fit of (2^r - 1) / r for |r| <= 1/2, relative to 2^r.
+  constexpr float kTail[] = {0.693146978f, 0.240222421f, 0.0555073374f, 0.00967151281f,
+                             0.00132647272f};
+  x = max(Vec::broadcast(-125.5f), x);
+  const Vec n = round(x), r = x - n;
+  return scale_by_power_of_two(fma(polynomial(r, kTail), r, Vec::broadcast(1.0f)), n);
 }
 
 // tanh(x); absolute error below 2e-7.
@@ -46,10 +45,20 @@ inline Vec tanh(Vec x) {
   return one - two / (exp(two * x) + one);
 }
 
+// x / 2 * (1 + erf(x / sqrt(2))); absolute error below 1e-6. The odd rational minimax fit of erf,
+// of x / sqrt(2), is constant beyond +-5.54: further out it would be the rounding of erf that x
+// grows.
 inline Vec gelu(Vec x) {
-  // gelu(-6) is -6e-9; further out the rounding of erf, times x, would be all that is left.
-  const Vec half = max(Vec::broadcast(-3.0f), x * Vec::broadcast(0.5f));
-  return fma(half, erf(x * Vec::broadcast(0.707106781f)), half);
+  constexpr float kNumerator[] = {0.797884457f,    0.0681529474f,  0.00937987899f,
+                                  0.000341918931f, 1.27047789e-5f, 4.49603174e-8f};
+  constexpr float kDenominator[] = {1.0f,           0.252082886f,   0.0287713f,
+                                    0.00189654861f, 7.42573775e-5f, 1.18968188e-6f};
+  constexpr float kBound = 5.5437f;
+  x = max(Vec::broadcast(-kBound), x);
+  const Vec bounded = min(Vec::broadcast(kBound), x), square = bounded * bounded;
+  const Vec erf = bounded * polynomial(square, kNumerator) / polynomial(square, kDenominator);
+  const Vec half = x * Vec::broadcast(0.5f);
+  return fma(half, erf, half);
 }
 
 inline Vec gelu_tanh(Vec x) {
