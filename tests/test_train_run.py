@@ -19,11 +19,14 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.__main__ import main
+from zen_fast.train.candidate_lists import RatedLists
 from zen_fast.train.errors import RecipeError, ResumeError
+from zen_fast.train.loss import embedding_loss
 from zen_fast.train.prepare import prepare
 from zen_fast.train.recipe import RECIPES_FOLDER, Recipe, load_recipe, recipe_from_dict
-from zen_fast.train.student.reading import read_logits
+from zen_fast.train.student.reading import read_logits, read_pairs
 from zen_fast.train.token_table import TokenTable
 from zen_fast.train.trainer import Trainer
 
@@ -223,6 +226,49 @@ def test_prepare_other_recipe_in_same_folder_raises(
 SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloze": 1}
 
 
+def _distance(trainer: Trainer, work: Path) -> float:
+    """From the student's means to the teacher's embeddings, over the first lists."""
+    lists = RatedLists.read(work / "train.npz")
+    tokens = TokenTable(trainer.tokenizer, lists.table.texts, 16, 48)
+    queries, documents = lists.table.pairs(slice(0, 8))
+    embeddings = np.load(work / "embeddings.npy").astype(np.float32)
+    reserved = json.loads((work / "start" / "reserved.json").read_text())
+    with torch.inference_mode():
+        output = read_pairs(trainer.student.eval(), tokens, queries, documents)
+        wanted = torch.from_numpy(embeddings[np.concatenate([queries, documents])])
+        means = torch.cat([output.query_means, output.document_means])
+        return float(embedding_loss(means, wanted, reserved))
+
+
+def test_start_with_an_embedding_weight_follows_the_teacher(
+    recipe: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    made = dataclasses.replace(recipe, name="made")
+    prepare(made, data, base, tmp_path / "made")
+    start = tmp_path / "made" / "start"
+    changes = {"start": str(start), "layers": (), "embedding_weight": 5.0, "seed": 3}
+    following = dataclasses.replace(
+        recipe, **changes, num_steps=30, dev_every=30, learning_rate=3e-3
+    )
+    prepare(following, data, base, tmp_path / "work")
+    given = json.loads((start / "reserved.json").read_text())
+    found = json.loads((tmp_path / "work" / "start" / "reserved.json").read_text())
+    assert set(given) <= set(found)
+    trainer = Trainer(following, tmp_path / "work")
+    before = _distance(trainer, tmp_path / "work")
+    trainer.student.train()
+    trainer.run()
+    assert _distance(trainer, tmp_path / "work") < 0.9 * before
+
+
+def test_start_of_another_width_cannot_follow_the_teacher(
+    tuned: Recipe, data: Path, base: Path, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(tuned, embedding_weight=1.0)
+    with pytest.raises(InvalidArgumentError, match=r"embedding_weight is 1.0, .* 32 wide .* 24;"):
+        prepare(recipe, data, base, tmp_path / "work")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -238,7 +284,6 @@ SOURCE = {"collection": "toy", "num_documents": 0, "num_questions": 1, "num_cloz
         ({"unheard_of": 1}, "unheard_of"),
         ({"sources": [{**SOURCE, "passage_words": [0]}]}, "passage_words"),
         ({"start": "zen-mini"}, "either start or layers"),
-        ({"start": "zen-mini", "layers": []}, "embedding_weight"),
         ({"layers": []}, "either start or layers"),
         ({"loss": "pairwise"}, "loss must be one of"),
         ({"start_share": 0.5}, "start_share"),

@@ -16,14 +16,17 @@ from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
 from zen_fast.collection import Collection, load_collection
+from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.start import load_cross_encoder
 from zen_fast.train.student.cutting import cut_encoder
 from zen_fast.train.student.distillation import Embeddings
+from zen_fast.train.student.following import apart_coordinates
 from zen_fast.train.student.making import make_student
 from zen_fast.train.teacher import RememberingTeacher, Scores, Teacher, make_teacher
+from zen_fast.train.token_table import TokenTable
 from zen_fast.train.vocabulary import (
     count_tokens,
     kept_token_ids,
@@ -45,16 +48,17 @@ def prepare(
     The teacher runs, and a student is distilled, on `device`.
 
     Writes `train.npz`, `dev.npz`, `start/` (the model before training, and its tokenizer),
-    `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made, and
-    `recipe.json`, the last one at the end, so that its presence means that all is there. Until then
-    `teacher.npz` keeps what the teacher has said.
+    `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made or the
+    recipe has an embedding_weight, and `recipe.json`, the last one at the end, so that its presence
+    means that all is there. Until then `teacher.npz` keeps what the teacher has said.
 
     Args:
         data, base: None will do where the folder is filled.
 
     Raises:
         TrainingDataError: data or base model is missing, or a collection is too small for one list.
-        InvalidArgumentError: the recipe's start is not a model that can be trained.
+        InvalidArgumentError: the recipe's start is not a model that can be trained, or not as wide
+            as the base model whose embeddings it is to follow.
         ResumeError: the folder was prepared for a recipe that makes other lists or weights.
     """
     stamp = work / "recipe.json"
@@ -71,7 +75,9 @@ def prepare(
         )
     work.mkdir(parents=True, exist_ok=True)
     if recipe.start is not None:  # first, because it is quick to fail
-        _write_start(*load_cross_encoder(recipe.start, "auto"), work)
+        start, tokenizer = load_cross_encoder(recipe.start, "auto")
+        _check_width(recipe, start, base)
+        _write_start(start, tokenizer, work)
     collections = [
         load_collection(data / source.collection, source.split).judged_documents_only()
         for source in recipe.sources
@@ -81,10 +87,14 @@ def prepare(
         lambda: make_teacher(base, device, recipe.teacher_precision), remembered
     )
     lists = _write_lists(recipe, collections, teacher, work)
-    if recipe.start is None:
+    if recipe.start is None or recipe.embedding_weight:
         embeddings = teacher.embed(lists.table.texts).astype(np.float16)
         np.save(work / "embeddings.npy", embeddings)
-        _make_student(recipe, collections, base, lists, embeddings, work, device)
+        if recipe.start is None:
+            apart = _make_student(recipe, collections, base, lists, embeddings, work, device)
+        else:
+            apart = _apart_coordinates(recipe, lists, embeddings, work)
+        (work / "start" / "reserved.json").write_text(json.dumps(apart), encoding="utf-8")
     stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
     remembered.unlink(missing_ok=True)
 
@@ -96,6 +106,17 @@ def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) 
         raise ResumeError(
             f"{work} was prepared with other values of {changed}; "
             "choose another --work folder or remove this one"
+        )
+
+
+def _check_width(recipe: Recipe, start: BertForSequenceClassification, base: Path) -> None:
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    width, wanted = start.config.hidden_size, config["hidden_size"]
+    if recipe.embedding_weight and width != wanted:
+        raise InvalidArgumentError(
+            f"embedding_weight is {recipe.embedding_weight}, but {recipe.start} is {width} wide "
+            f"and {base}, whose embeddings it is to follow, {wanted}; set it to 0, or give a base "
+            "model as wide as the start"
         )
 
 
@@ -126,7 +147,8 @@ def _make_student(
     embeddings: Embeddings,
     work: Path,
     device: str,
-) -> None:
+) -> list[int]:
+    """Returns the hidden coordinates that mean something else than the embeddings' do."""
     tokenizer, kept = _trim(recipe, collections, base)
     torch.manual_seed(recipe.seed)
     encoder = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
@@ -134,7 +156,17 @@ def _make_student(
         encoder, tokenizer, lists.as_lists(), lists.table.texts, embeddings, recipe, device
     )
     _write_start(student, tokenizer, work)
-    (work / "start" / "reserved.json").write_text(json.dumps(reserved.all), encoding="utf-8")
+    return reserved.all
+
+
+def _apart_coordinates(
+    recipe: Recipe, lists: RatedLists, embeddings: Embeddings, work: Path
+) -> list[int]:
+    """The same of a model that is there."""
+    start, tokenizer = load_cross_encoder(str(work / "start"))
+    lengths = recipe.max_query_length, recipe.max_length
+    tokens = TokenTable(tokenizer, lists.table.texts, *lengths)
+    return apart_coordinates(start, tokens, lists.table, embeddings)
 
 
 def _write_start(model: BertForSequenceClassification, tokenizer: Tokenizer, work: Path) -> None:

@@ -19,7 +19,6 @@ _TRAINING_FIELDS = (
     "name",
     "start_share",
     "loss",
-    "embedding_weight",
     "num_steps",
     "lists_per_step",
     "learning_rate",
@@ -125,7 +124,8 @@ class Recipe:
     cosine_midpoint: float
     cosine_scale: float
     embedding_weight: float
-    """Of the distance between the middle of a student and the teacher's embeddings."""
+    """Of the distance between each segment's mean before the last layer and the embedding that the
+    teacher gives its text; 0 leaves the model to the lists alone."""
     # optimizer
     num_steps: int
     lists_per_step: int
@@ -234,9 +234,6 @@ def _check(recipe: Recipe) -> None:
         ),
         "either start or layers must be given, not both": (
             (recipe.start is not None) != bool(recipe.layers)
-        ),
-        "embedding_weight must be 0 where a start is given": (
-            recipe.start is None or recipe.embedding_weight == 0.0
         ),
         "start_share must lie in [0, 1], and be 0 where no start is given": (
             0.0 <= recipe.start_share <= (0.0 if recipe.start is None else 1.0)
