@@ -252,6 +252,22 @@ def test_readme_int8_figures_are_those_of_the_committed_results() -> None:
     assert written == [round(rows[engine]["p50_ms"]) for engine in engines]
 
 
+def test_readme_first_table_is_that_of_the_committed_results() -> None:
+    first_screen = README.split("\n## Install\n")[0]
+    pattern = r"^\| \[.*\]\((benchmarks/results/.*\.json)\) \| (.*) \|$"
+    table = re.findall(pattern, first_screen, re.MULTILINE)
+    assert len(table) == 13
+    for path, cells in table:
+        engine, milliseconds, documents, difference, ndcg, *_ = cells.split(" | ")
+        rows = {row["engine"]: row for row in json.loads((ROOT / path).read_text())["rows"]}
+        row = rows[engine.split()[0]]
+        measured = row["p50_ms"]
+        assert milliseconds == (f"{measured:,.0f}" if measured >= 100 else f"{measured:.1f}")
+        assert documents == f"{row['documents_per_second']:.1f}"
+        assert difference == f"{row['max_abs_logit_difference']:.1e}"
+        assert ndcg == ("–" if row["ndcg_at_10"] is None else f"{row['ndcg_at_10']:.4f}")
+
+
 def test_readme_int8_ratios_are_those_of_the_committed_results() -> None:
     links = re.findall(r"\[([\d.]+)\]\((benchmarks/results/[\w-]+-int8\.json)\)", README)
     assert len(links) == 5
