@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +15,16 @@ from torch.nn import functional
 from toy_training import toy_recipe, toy_tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
+from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.train.candidate_lists import CandidateList, rated_lists
+from zen_fast.train.errors import ResumeError
 from zen_fast.train.loss import Ratings, list_loss
 from zen_fast.train.pairs import Pair, PairEncoder
+from zen_fast.train.student import distillation as distillation_module
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
-from zen_fast.train.student.distillation import SegmentReader, distill
+from zen_fast.train.student.distillation import Distillation, Embed, SegmentReader
+from zen_fast.train.student.material import Material
 from zen_fast.train.student.reading import read_logits
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, keep_segments_apart, separate_segments
@@ -80,7 +87,7 @@ def _pairs(tokenizer: Tokenizer, count: int = 80) -> list[Pair]:
 
 
 def _separate(encoder: BertModel, tokenizer: Tokenizer) -> Reserved:
-    reader = SegmentReader(encoder, tokenizer, seed=0)
+    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(0))
     return separate_segments(
         encoder, lambda: [reader.means(_texts(16, 5), segment) for segment in (0, 1)]
     )
@@ -112,30 +119,116 @@ def test_separate_segments_hides_the_document_from_the_query(
     assert moved.bias[reserved.all].abs().max() == 0
 
 
-def test_distill_brings_segment_means_to_the_embeddings(
-    encoder: BertModel, tokenizer: Tokenizer
+class _Base:
+    """A base model of its own opinion about twelve texts."""
+
+    texts = _texts(12, 11)
+    embeddings = np.random.default_rng(0).standard_normal((12, 96)).astype(np.float32)
+
+    def draw(self, step: int) -> tuple[list[str], list[str]]:
+        return self.texts[:6], self.texts
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        return self.embeddings[[self.texts.index(text) for text in texts]]
+
+
+def _distillation(
+    encoder: BertModel, tokenizer: Tokenizer, reserved: Reserved, steps: int, checkpoint: Path
+) -> Distillation:
+    recipe = replace(toy_recipe(), distillation_steps=steps, distillation_learning_rate=3e-3)
+    base = _Base()
+    return Distillation(encoder, reserved, tokenizer, base.draw, base.embed, recipe, checkpoint)
+
+
+def test_distillation_brings_segment_means_to_the_embeddings(
+    encoder: BertModel, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     reserved = _separate(encoder, tokenizer)
-    texts = _texts(12, 11)
-    wanted = np.random.default_rng(0).standard_normal((12, 96)).astype(np.float16)
-    recipe = replace(
-        toy_recipe(),
-        distillation_steps=60,
-        distillation_texts=24,
-        distillation_learning_rate=3e-3,
-    )
 
     def similarity() -> float:
+        reader = SegmentReader(encoder, tokenizer, np.random.default_rng(1))
         with torch.no_grad():
-            means = SegmentReader(encoder, tokenizer, seed=1).means(texts, 1)
-        return float(
-            functional.cosine_similarity(means, torch.from_numpy(wanted).float(), dim=1).mean()
-        )
+            means = reader.means(_Base.texts, 1)
+        wanted = torch.from_numpy(_Base.embeddings)
+        return float(functional.cosine_similarity(means, wanted, dim=1).mean())
 
     before = similarity()
-    distill(encoder, reserved, tokenizer, (texts, wanted), (texts, wanted), recipe)
+    distillation = _distillation(encoder, tokenizer, reserved, 60, tmp_path / "state.pt")
+    distillation.run()
     assert similarity() > before + 0.3
+    assert distillation.losses[-1] < distillation.losses[0] - 0.3
     assert encoder.embeddings.word_embeddings.weight.grad is None
+
+
+def test_distillation_that_is_interrupted_goes_on_to_the_same_end(
+    encoder: BertModel, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation_module, "CHECKPOINT_EVERY", 3)
+    reserved = _separate(encoder, tokenizer)
+    again = copy.deepcopy(encoder)
+    whole = _distillation(encoder, tokenizer, reserved, 8, tmp_path / "whole.pt")
+    whole.run()
+
+    state = tmp_path / "halted.pt"
+    halted = _distillation(again, tokenizer, reserved, 8, state)
+    monkeypatch.setattr(halted, "_embed", _Interrupting(_Base().embed, after=9))
+    with pytest.raises(KeyboardInterrupt):
+        halted.run()
+    with pytest.raises(ResumeError, match=r"halted\.pt is of another recipe"):
+        _distillation(again, tokenizer, reserved, 9, state)
+    resumed = _distillation(again, tokenizer, reserved, 8, state)
+    assert len(resumed.losses) == 3
+    resumed.run()
+    assert resumed.losses == whole.losses
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+class _Interrupting:
+    """Embeds `after` times; then the user has had enough."""
+
+    def __init__(self, embed: Embed, after: int) -> None:
+        self._embed = embed
+        self._left = after
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return self._embed(texts)
+
+
+def test_segment_reader_reads_a_text_alike_alone_and_in_a_batch(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    texts = [*_texts(30, 3, 40), *_texts(5, 4, 3)]
+    with torch.no_grad():
+        means = SegmentReader(encoder, tokenizer, np.random.default_rng(0)).means(texts, 0)
+        for text, row in zip(texts, means, strict=True):
+            reader = SegmentReader(encoder, tokenizer, np.random.default_rng(1))
+            torch.testing.assert_close(reader.means([text], 0)[0], row, rtol=1e-4, atol=1e-5)
+
+
+def test_material_is_drawn_from_the_split_and_the_same_for_the_same_step() -> None:
+    document = CollectionDocument("Title", "One two three. Four five six seven. Eight nine.")
+    collection = Collection("toy", {"d": document}, {"q": "Where is the otter?"}, {"q": {"d": 1}})
+    recipe = replace(toy_recipe(), distillation_texts=80, passage_words=(2, 4), keyword_share=0.5)
+    material = Material([collection], recipe)
+    queries, passages = material.draw(3)
+    assert (queries, passages) == material.draw(3) != material.draw(4)
+    assert len(queries) == len(passages) == 40
+    sentences = {"One two three.", "Four five six seven.", "Eight nine."}
+    assert set(queries) == {"Where is the otter?", "otter", *sentences}
+    bodies = {passage.removeprefix("Title ") for passage in passages}
+    assert bodies <= {
+        "One two",
+        "One two three. Four",
+        "Four five",
+        "Four five six seven.",
+        "Eight nine.",
+    }
+    assert len(bodies) == 5
+    assert 0 < sum(passage.startswith("Title ") for passage in passages) < 40
 
 
 def test_word_match_marks_the_words_that_the_document_repeats(

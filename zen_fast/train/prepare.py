@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -22,9 +23,10 @@ from zen_fast.train.errors import ResumeError, TrainingDataError
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.start import load_cross_encoder
 from zen_fast.train.student.cutting import cut_encoder
-from zen_fast.train.student.distillation import Embeddings
+from zen_fast.train.student.distillation import Embed, Embeddings
 from zen_fast.train.student.following import apart_coordinates
 from zen_fast.train.student.making import make_student
+from zen_fast.train.student.material import Material
 from zen_fast.train.teacher import RememberingTeacher, Scores, Teacher, make_teacher
 from zen_fast.train.token_table import TokenTable
 from zen_fast.train.vocabulary import (
@@ -50,7 +52,8 @@ def prepare(
     Writes `train.npz`, `dev.npz`, `start/` (the model before training, and its tokenizer),
     `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made or the
     recipe has an embedding_weight, and `recipe.json`, the last one at the end, so that its presence
-    means that all is there. Until then `teacher.npz` keeps what the teacher has said.
+    means that all is there. Until then `teacher.npz` keeps what the teacher has said, and
+    `distillation.pt` how far the student is.
 
     Args:
         data, base: None will do where the folder is filled.
@@ -82,21 +85,21 @@ def prepare(
         load_collection(data / source.collection, source.split).judged_documents_only()
         for source in recipe.sources
     ]
-    remembered = work / "teacher.npz"
-    teacher = RememberingTeacher(
-        lambda: make_teacher(base, device, recipe.teacher_precision), remembered
-    )
+    remembered, checkpoint = work / "teacher.npz", work / "distillation.pt"
+    make = functools.cache(lambda: make_teacher(base, device, recipe.teacher_precision))
+    teacher = RememberingTeacher(make, remembered)
     lists = _write_lists(recipe, collections, teacher, work)
     if recipe.start is None or recipe.embedding_weight:
         embeddings = teacher.embed(lists.table.texts).astype(np.float16)
         np.save(work / "embeddings.npy", embeddings)
         if recipe.start is None:
-            apart = _make_student(recipe, collections, base, lists, embeddings, work, device)
+            apart = _make_student(recipe, collections, base, lists, make().embed, work, device)
         else:
             apart = _apart_coordinates(recipe, lists, embeddings, work)
         (work / "start" / "reserved.json").write_text(json.dumps(apart), encoding="utf-8")
     stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
-    remembered.unlink(missing_ok=True)
+    for path in (remembered, checkpoint):
+        path.unlink(missing_ok=True)
 
 
 def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) -> None:
@@ -144,7 +147,7 @@ def _make_student(
     collections: list[Collection],
     base: Path,
     lists: RatedLists,
-    embeddings: Embeddings,
+    embed: Embed,
     work: Path,
     device: str,
 ) -> list[int]:
@@ -153,7 +156,14 @@ def _make_student(
     torch.manual_seed(recipe.seed)
     encoder = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
     student, reserved = make_student(
-        encoder, tokenizer, lists.as_lists(), lists.table.texts, embeddings, recipe, device
+        encoder,
+        tokenizer,
+        lists.as_lists(),
+        Material(collections, recipe).draw,
+        embed,
+        recipe,
+        device,
+        work / "distillation.pt",
     )
     _write_start(student, tokenizer, work)
     return reserved.all

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +14,25 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import BertModel
 
+from zen_fast.train.errors import ResumeError
 from zen_fast.train.loss import embedding_loss
 from zen_fast.train.pairs import segment_ids
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.reading import mean_where
 from zen_fast.train.student.segments import Reserved, keep_segments_apart
+from zen_fast.train.teacher import Scores
 
 Embeddings = npt.NDArray[np.float16]
+Draw = Callable[[int], tuple[Sequence[str], Sequence[str]]]
+"""The queries and the documents of a step."""
+Embed = Callable[[Sequence[str]], Scores]
+"""The base model's embeddings, (num_texts, hidden)."""
 
+CHECKPOINT_EVERY = 100
+_PRINT_EVERY = 50
 _MAX_LENGTH = 128
+_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 32768}
+"""Padded: as many as fill the device, and on a CPU as fit its cache."""
 _POSITIONS = (4, 36)
 """Where a document begins: behind queries of 2 to 34 tokens."""
 _WARMUP_STEPS = 50
@@ -31,17 +43,30 @@ _MAX_GRAD_NORM = 1.0
 class SegmentReader:
     """Reads single texts in the place that they have in a pair."""
 
-    def __init__(self, encoder: BertModel, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, encoder: BertModel, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer
-        self._rng = np.random.default_rng(seed)
+        self._rng = rng
 
-    def means(self, texts: Sequence[str], segment: int) -> Tensor:
-        """(num_texts, hidden) mean hidden states; segment 0 for queries, 1 for documents.
+    def batches(self, texts: Sequence[str], segment: int) -> Iterator[tuple[list[int], Tensor]]:
+        """Mean hidden states (num_rows, hidden) of texts of like lengths, and which these are.
 
-        A query begins with [CLS], at position 0; a document anywhere.
+        A query (segment 0) begins with [CLS], at position 0; a document (1) anywhere.
         """
         rows = segment_ids(self._tokenizer, texts, segment, _MAX_LENGTH)
+        room = _TOKENS_AT_ONCE[self._encoder.device.type]
+        left = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        while left:
+            count = max(1, room // len(rows[left[-1]]))
+            left, some = left[:-count], left[-count:]
+            yield some, self._means([rows[index] for index in some], segment)
+
+    def means(self, texts: Sequence[str], segment: int) -> Tensor:
+        """The same of all texts, in their order."""
+        places, parts = zip(*self.batches(texts, segment), strict=True)
+        return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
+
+    def _means(self, rows: Sequence[Sequence[int]], segment: int) -> Tensor:
         longest = max(map(len, rows))
         input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
         mask = torch.zeros_like(input_ids)
@@ -60,48 +85,111 @@ class SegmentReader:
         return mean_where(states, mask.to(device))
 
 
-def distill(
-    encoder: BertModel,
-    reserved: Reserved,
-    tokenizer: Tokenizer,
-    queries: tuple[Sequence[str], Embeddings],
-    documents: tuple[Sequence[str], Embeddings],
-    recipe: Recipe,
-) -> None:
-    """Train an encoder in place, its words frozen.
+class Distillation:
+    """An encoder on its way, its words frozen; goes on from its checkpoint where there is one.
 
     Args:
-        queries, documents: texts, and the base model's embeddings of them, (num_texts, hidden).
+        encoder: changed in place.
+        embed: asked about every text that is drawn.
+        checkpoint: a file, written now and then and behind the last step.
+
+    Raises:
+        ResumeError: the checkpoint is of another recipe.
     """
-    # Words that training never shows keep their place beside those it does.
-    encoder.embeddings.word_embeddings.requires_grad_(False)
-    parameters = [part for part in encoder.parameters() if part.requires_grad]
-    peak = recipe.distillation_learning_rate
-    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
-    reader = SegmentReader(encoder, tokenizer, recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    steps = recipe.distillation_steps
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    recent: list[float] = []
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        bar = progress.add_task("distillation", total=steps)
-        for step in range(steps):
-            decay = (steps - step) / (steps * _DECAY_SHARE)
-            for group in optimizer.param_groups:
-                group["lr"] = peak * min(1.0, (step + 1) / _WARMUP_STEPS, decay)
-            optimizer.zero_grad()
-            loss = torch.zeros(())
-            for segment, (texts, embeddings) in enumerate((queries, documents)):
-                chosen = rng.choice(len(texts), recipe.distillation_texts // 2)
-                means = reader.means([texts[index] for index in chosen], segment)
-                wanted = torch.from_numpy(embeddings[chosen].astype(np.float32)).to(means.device)
-                loss = loss + embedding_loss(means, wanted, reserved.all) / 2
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, _MAX_GRAD_NORM)
-            optimizer.step()
-            keep_segments_apart(encoder, reserved)
-            recent = [*recent, float(loss.item())][-50:]
-            shown = sum(recent) / len(recent)
-            progress.update(bar, completed=step + 1, description=f"distillation {shown:.3f}")
-            if (step + 1) % 50 == 0:
-                progress.console.print(f"distillation step {step + 1}: loss {shown:.4f}")
+
+    def __init__(
+        self,
+        encoder: BertModel,
+        reserved: Reserved,
+        tokenizer: Tokenizer,
+        draw: Draw,
+        embed: Embed,
+        recipe: Recipe,
+        checkpoint: Path,
+    ) -> None:
+        self.losses: list[float] = []
+        """Of each step so far."""
+        self._encoder = encoder
+        self._reserved = reserved
+        self._tokenizer = tokenizer
+        self._draw = draw
+        self._embed = embed
+        self._recipe = recipe
+        self._checkpoint = checkpoint
+        # Words that training never shows keep their place beside those it does.
+        encoder.embeddings.word_embeddings.requires_grad_(False)
+        self._parameters = [part for part in encoder.parameters() if part.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=recipe.distillation_learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+        )
+        if checkpoint.is_file():
+            self._resume()
+
+    def run(self) -> None:
+        """Train to the last step."""
+        num_steps = self._recipe.distillation_steps
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            bar = progress.add_task("distillation", total=num_steps)
+            for step in range(len(self.losses), num_steps):
+                self.losses.append(self._step(step))
+                recent = fmean(self.losses[-_PRINT_EVERY:])
+                done = step + 1
+                progress.update(bar, completed=done, description=f"distillation {recent:.3f}")
+                if done % _PRINT_EVERY == 0:
+                    progress.console.print(f"distillation step {done}: loss {recent:.4f}")
+                if done % CHECKPOINT_EVERY == 0 or done == num_steps:
+                    self._save()
+
+    def _step(self, step: int) -> float:
+        """Returns the loss: one minus the mean cosine of the step's texts."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.distillation_learning_rate * self._schedule(step)
+        self._optimizer.zero_grad()
+        segments = self._draw(step)
+        num_texts = sum(map(len, segments))
+        rng = np.random.default_rng([self._recipe.seed, step])
+        reader = SegmentReader(self._encoder, self._tokenizer, rng)
+        total = 0.0
+        for segment, texts in enumerate(segments):
+            wanted = torch.from_numpy(self._embed(texts).astype(np.float32))
+            for places, means in reader.batches(texts, segment):
+                given = wanted[places].to(means.device)
+                loss = embedding_loss(means, given, self._reserved.all) * len(places) / num_texts
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
+        self._optimizer.step()
+        keep_segments_apart(self._encoder, self._reserved)
+        return total
+
+    def _schedule(self, step: int) -> float:
+        """Warm-up, constant, then linear decay to zero."""
+        num_steps = self._recipe.distillation_steps
+        decay = (num_steps - step) / (num_steps * _DECAY_SHARE)
+        return min(1.0, (step + 1) / _WARMUP_STEPS, decay)
+
+    def _save(self) -> None:
+        partial = self._checkpoint.with_suffix(".partial")
+        state = {
+            "recipe": self._recipe.preparing(),
+            "losses": self.losses,
+            "encoder": self._encoder.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self._encoder.device, weights_only=True)
+        if state["recipe"] != self._recipe.preparing():
+            raise ResumeError(
+                f"{self._checkpoint} is of another recipe; give that one to go on with it, or "
+                "remove the file to start anew"
+            )
+        self._encoder.load_state_dict(state["encoder"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.losses = state["losses"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
@@ -13,14 +15,13 @@ from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
-from zen_fast.train.student.distillation import Embeddings, SegmentReader, distill
+from zen_fast.train.student.distillation import Distillation, Draw, Embed, SegmentReader
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, separate_segments
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
 
 logger = logging.getLogger(__name__)
 
-_TYPICAL_TEXTS = 64
 _SAMPLE_PAIRS = 240
 _HEAD_PAIRS = 60
 _CALIBRATION_LISTS = 200
@@ -31,41 +32,27 @@ def make_student(
     encoder: BertModel,
     tokenizer: Tokenizer,
     lists: Sequence[CandidateList],
-    texts: Sequence[str],
-    embeddings: Embeddings,
+    draw: Draw,
+    embed: Embed,
     recipe: Recipe,
     device: str,
+    checkpoint: Path,
 ) -> tuple[BertForSequenceClassification, Reserved]:
     """Go through the steps that the package's page names.
 
     Args:
         encoder: cut from the base model; changed in place.
         lists: the training lists.
-        texts: every query and document of these.
-        embeddings: (num_texts, hidden) the base model's, of `texts`.
+        draw, embed, checkpoint: of the distillation.
         device: where to distill; all else is quick and done on the CPU.
     """
-    rows = {text: row for row, text in enumerate(texts)}
-    queries = list(dict.fromkeys(item.query for item in lists))
-    documents = list(dict.fromkeys(text for item in lists for text in item.documents))
-    reader = SegmentReader(encoder, tokenizer, recipe.seed)
+    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed))
+    typical = draw(0)
     reserved = separate_segments(
-        encoder,
-        lambda: [
-            reader.means(texts[:_TYPICAL_TEXTS], segment)
-            for segment, texts in enumerate((queries, documents))
-        ],
+        encoder, lambda: [reader.means(texts, segment) for segment, texts in enumerate(typical)]
     )
-    query_rows, document_rows = ([rows[text] for text in texts] for texts in (queries, documents))
     encoder.to(device)  # type: ignore[arg-type]
-    distill(
-        encoder,
-        reserved,
-        tokenizer,
-        (queries, embeddings[query_rows]),
-        (documents, embeddings[document_rows]),
-        recipe,
-    )
+    Distillation(encoder, reserved, tokenizer, draw, embed, recipe, checkpoint).run()
     encoder.to("cpu")  # type: ignore[arg-type]
     encoder.train(False)
     pairs = PairEncoder(tokenizer, recipe.max_query_length, recipe.max_length)
