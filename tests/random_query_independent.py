@@ -10,8 +10,9 @@ import torch
 from random_models import MAX_LENGTH, RandomModel, Sequence
 
 from zen_fast.batching import TokenizedPair
+from zen_fast.train.student.pattern import set_attention_pattern
+from zen_fast.train.student.reading import padded_logits
 from zen_fast.train.token_table import PaddedPairs
-from zen_fast.train.twin.reading import padded_query_independent_logits
 
 
 def query_independent_logits(model: Any, pairs: list[TokenizedPair]) -> torch.Tensor:
@@ -31,7 +32,8 @@ def query_independent_logits(model: Any, pairs: list[TokenizedPair]) -> torch.Te
     padded = PaddedPairs(
         token_ids.to(device), head_lengths[:, None].to(device), lengths[:, None].to(device)
     )
-    return padded_query_independent_logits(model, padded, token_types.to(device))
+    set_attention_pattern(model.config, "query_independent")
+    return padded_logits(model, padded, token_types.to(device))
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,21 @@ def test_readme_first_screen_says_what_else_was_measured() -> None:
     assert f"an H100 takes {gpu[0][0]} ms for the first row, transformers {gpu[0][1]}." in text
 
 
+def test_readme_encoding_figures_are_those_of_the_committed_results() -> None:
+    text = " ".join(README.split())
+    pattern = (
+        r"\[([\d.]+) times\]\((benchmarks/results/encoding-\w+-int8\.json)\)[^(]*"
+        r"\((?:recall@100 of )?([\d.]+) and ([\d.]+)\)"
+    )
+    found = re.findall(pattern, text)
+    assert len(found) == 2
+    for times, path, ours, others in found:
+        engines = _results(path)["engines"]
+        zen, stock = engines["zen-int8"], engines["sentence-transformers"]
+        assert float(times) == round(zen["documents_per_s"] / stock["documents_per_s"], 1)
+        assert [float(ours), float(others)] == [round(each["R@100"], 1) for each in (zen, stock)]
+
+
 def test_readme_int8_ratios_are_those_of_the_committed_results() -> None:
     links = re.findall(r"\[([\d.]+)\]\((benchmarks/results/[\w-]+-int8\.json)\)", README)
     assert len(links) == 5

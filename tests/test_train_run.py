@@ -19,6 +19,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from zen_fast import ZenReranker
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.__main__ import main
 from zen_fast.train.candidate_lists import RatedLists
@@ -29,6 +30,7 @@ from zen_fast.train.recipe import RECIPES_FOLDER, Recipe, load_recipe, recipe_fr
 from zen_fast.train.student.reading import read_logits, read_pairs
 from zen_fast.train.token_table import TokenTable
 from zen_fast.train.trainer import Trainer
+from zen_fast.train.vocabulary import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,25 @@ def test_main_writes_model_that_stock_transformers_loads(
         assert model(**inputs).logits.item() == pytest.approx(
             read_logits(model, tokens, np.array([0]), np.array([1])).item(), abs=1e-5
         )
+
+
+def test_main_makes_a_query_independent_model_that_the_engine_scores_alike(
+    recipe: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe_path, out = tmp_path / "toy.json", tmp_path / "model"
+    recipe = dataclasses.replace(recipe, attention_pattern="query_independent")
+    recipe_path.write_text(json.dumps(dataclasses.asdict(recipe)))
+    arguments = ["--recipe", str(recipe_path), "--data", str(data), "--base", str(base)]
+    assert main([*arguments, "--out", str(out)]) == 0
+    reranker = ZenReranker.from_pretrained(out, activation="identity", max_length=48)
+    assert reranker.engine.spec.query_independent
+    query, documents = "Where does the otter live?", ["Near the water.", "The heron eats fishes."]
+    stock = BertForSequenceClassification.from_pretrained(out, dtype=torch.float32).eval()
+    tokens = TokenTable(load_tokenizer(out / "tokenizer.json"), [query, *documents], 16, 48)
+    with torch.inference_mode():
+        expected = read_logits(stock, tokens, np.array([0, 0]), np.array([1, 2])).numpy()
+    np.testing.assert_allclose(reranker.score(query, documents), expected, atol=1e-4)
+    assert abs(expected[0] - expected[1]) > 0.01
 
 
 def test_main_prepares_then_trains_without_data_or_bm25(

@@ -25,6 +25,11 @@ from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.distillation import Distillation, Embed, SegmentReader
 from zen_fast.train.student.material import Material
+from zen_fast.train.student.pattern import (
+    is_query_independent,
+    set_attention_pattern,
+    visible_tokens,
+)
 from zen_fast.train.student.reading import read_logits
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, keep_segments_apart, separate_segments
@@ -70,6 +75,13 @@ def encoder(tokenizer: Tokenizer) -> BertModel:
     encoder = BertModel(config, add_pooling_layer=False).eval()
     with torch.no_grad():  # as in trained models, words differ more than places
         encoder.embeddings.position_embeddings.weight *= 0.2
+    return encoder
+
+
+@pytest.fixture(params=["full", "query_independent"])
+def either(encoder: BertModel, request: pytest.FixtureRequest) -> BertModel:
+    """An encoder of either attention pattern."""
+    set_attention_pattern(encoder.config, request.param)
     return encoder
 
 
@@ -174,7 +186,10 @@ def test_distillation_that_is_interrupted_goes_on_to_the_same_end(
     monkeypatch.setattr(halted, "_embed", _Interrupting(_Base().embed, after=9))
     with pytest.raises(KeyboardInterrupt):
         halted.run()
-    with pytest.raises(ResumeError, match=r"halted\.pt is of another recipe"):
+    with pytest.raises(
+        ResumeError,
+        match=r"halted\.pt is of a recipe with other values of \['distillation_steps'\]",
+    ):
         _distillation(again, tokenizer, reserved, 9, state)
     resumed = _distillation(again, tokenizer, reserved, 8, state)
     assert len(resumed.losses) == 3
@@ -231,24 +246,38 @@ def test_material_is_drawn_from_the_split_and_the_same_for_the_same_step() -> No
     assert 0 < sum(passage.startswith("Title ") for passage in passages) < 40
 
 
-def test_word_match_marks_the_words_that_the_document_repeats(
-    encoder: BertModel, tokenizer: Tokenizer
+def test_word_match_marks_what_the_other_segment_repeats(
+    either: BertModel, tokenizer: Tokenizer
 ) -> None:
-    reserved = _separate(encoder, tokenizer)
+    reserved = _separate(either, tokenizer)
     pairs = _pairs(tokenizer)
     weights = torch.full((tokenizer.get_vocab_size(),), 6.0)
-    head = least_used_head(encoder, pairs[:8])
-    add_word_match(encoder, reserved, tokenizer, weights, read_sample(encoder, pairs), head)
+    head = least_used_head(either, pairs[:8])
+    add_word_match(either, reserved, tokenizer, weights, read_sample(either, pairs), head)
     repeated, other = [], []
     for ids, length in pairs:
-        types = torch.tensor([[0] * length + [1] * (len(ids) - length)])
         with torch.inference_mode():
-            states = encoder(
-                input_ids=torch.tensor([ids]), token_type_ids=types, output_hidden_states=True
-            ).hidden_states[1]
-        for token, mark in zip(ids[1 : length - 1], states[0, 1:, reserved.words], strict=False):
-            (repeated if token in ids[length:] else other).append(float(mark))
+            marks = _first_layer(either, ids, length)[:, reserved.words].tolist()
+        query, document = slice(1, length - 1), slice(length, len(ids) - 1)
+        marked, searched = query, document
+        if is_query_independent(either.config):
+            marked, searched = document, query
+        for token, mark in zip(ids[marked], marks[marked], strict=True):
+            (repeated if token in ids[searched] else other).append(mark)
+    assert len(repeated) > 100
     assert np.mean(repeated) > 3 * abs(np.mean(other))
+
+
+def _first_layer(encoder: BertModel, ids: list[int], query_length: int) -> torch.Tensor:
+    """(num_tokens, hidden) states behind the first layer."""
+    in_head = torch.arange(len(ids))[None] < query_length
+    output = encoder(
+        input_ids=torch.tensor([ids]),
+        token_type_ids=(~in_head).long(),
+        attention_mask=visible_tokens(encoder.config, torch.ones_like(in_head), in_head),
+        output_hidden_states=True,
+    )
+    return output.hidden_states[1][0]
 
 
 def test_word_weights_fall_with_frequency(tokenizer: Tokenizer) -> None:
@@ -260,22 +289,22 @@ def test_word_weights_fall_with_frequency(tokenizer: Tokenizer) -> None:
 
 
 def test_cosine_layer_computes_the_cosine_of_the_segments_means(
-    encoder: BertModel, tokenizer: Tokenizer
+    either: BertModel, tokenizer: Tokenizer
 ) -> None:
-    reserved = _separate(encoder, tokenizer)
-    sample = read_sample(encoder, _pairs(tokenizer))
-    student, features = add_cosine_layer(encoder, reserved, sample)
+    reserved = _separate(either, tokenizer)
+    sample = read_sample(either, _pairs(tokenizer))
+    student, features = add_cosine_layer(either, reserved, sample)
     means = sample.segment_means().index_fill(1, torch.tensor(reserved.all), 0.0)
     cosines = functional.cosine_similarity(means[::2], means[1::2], dim=1)
-    states = read_sample(student.bert, _pairs(tokenizer)).first_states()
+    states = read_sample(student.bert, _pairs(tokenizer)).scored_states(student.config)
     computed = states[:, features.cosine].mean(dim=1)
     assert np.corrcoef(computed.numpy(), cosines.numpy())[0, 1] > 0.95
 
 
-def test_calibrate_lowers_the_loss_and_reports_it(encoder: BertModel, tokenizer: Tokenizer) -> None:
+def test_calibrate_lowers_the_loss_and_reports_it(either: BertModel, tokenizer: Tokenizer) -> None:
     recipe = toy_recipe()
-    reserved = _separate(encoder, tokenizer)
-    student, features = add_cosine_layer(encoder, reserved, read_sample(encoder, _pairs(tokenizer)))
+    reserved = _separate(either, tokenizer)
+    student, features = add_cosine_layer(either, reserved, read_sample(either, _pairs(tokenizer)))
     documents = [_texts(recipe.num_candidates, seed) for seed in range(8)]
     pairs = PairEncoder(tokenizer, 16, 48)
     lists = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from zen_fast.train.student.distillation import Embed, Embeddings
 from zen_fast.train.student.following import apart_coordinates
 from zen_fast.train.student.making import make_student
 from zen_fast.train.student.material import Material
+from zen_fast.train.student.pattern import set_attention_pattern
 from zen_fast.train.teacher import RememberingTeacher, Scores, Teacher, make_teacher
 from zen_fast.train.token_table import TokenTable
 from zen_fast.train.vocabulary import (
@@ -97,14 +98,16 @@ def prepare(
         else:
             apart = _apart_coordinates(recipe, lists, embeddings, work)
         (work / "start" / "reserved.json").write_text(json.dumps(apart), encoding="utf-8")
-    stamp.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
+    stamp.write_text(json.dumps(dataclasses.asdict(recipe), indent=2), encoding="utf-8")
     for path in (remembered, checkpoint):
         path.unlink(missing_ok=True)
 
 
 def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) -> None:
     wanted = recipe.preparing()
-    changed = [name for name in wanted if prepared.get(name) != wanted[name]]
+    # A folder may be older than a field, and is then as if it had the default.
+    prepared = {field.name: field.default for field in dataclasses.fields(recipe)} | prepared
+    changed = [name for name in wanted if prepared[name] != wanted[name]]
     if changed:
         raise ResumeError(
             f"{work} was prepared with other values of {changed}; "
@@ -155,6 +158,7 @@ def _make_student(
     tokenizer, kept = _trim(recipe, collections, base)
     torch.manual_seed(recipe.seed)
     encoder = cut_encoder(base, recipe.layers, kept, token_id(tokenizer, "[PAD]"))
+    set_attention_pattern(encoder.config, recipe.attention_pattern)
     student, reserved = make_student(
         encoder,
         tokenizer,

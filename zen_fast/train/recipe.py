@@ -13,6 +13,7 @@ from zen_fast.train.errors import RecipeError
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
 
 Loss = Literal["listwise", "pointwise"]
+AttentionPattern = Literal["full", "query_independent"]
 
 # What the optimizer does is no matter of the work folder, which runs may share.
 _TRAINING_FIELDS = (
@@ -37,6 +38,20 @@ _SESSION_FIELDS = (
     "decay_steps",
     "dev_every",
     "checkpoint_every",
+)
+# What the distilled encoder depends on: students that differ in anything else can share it.
+_DISTILLATION_FIELDS = (
+    "seed",
+    "sources",
+    "layers",
+    "vocabulary_size",
+    "passage_words",
+    "title_share",
+    "keyword_share",
+    "teacher_precision",
+    "distillation_steps",
+    "distillation_texts",
+    "distillation_learning_rate",
 )
 # A student that is made is fitted to these; a model that is fine-tuned reads them in training only.
 _FITTED_FIELDS = (
@@ -85,6 +100,8 @@ class Recipe:
     """Cross-encoder to fine-tune: an embedded model, a folder or a hub id."""
     start_share: float = 0.0
     """How far, from 0 to 1, the fine-tuned weights are moved back towards it in the end."""
+    attention_pattern: AttentionPattern = "full"
+    """Of a student that is made; a query-independent one can share a query among its documents."""
     layers: tuple[int, ...] = ()
     """Layers of the base model that are kept, in order."""
     vocabulary_size: int = 0
@@ -148,6 +165,11 @@ class Recipe:
         """The fields that decide what a work folder holds, in their JSON form."""
         fitted = _FITTED_FIELDS if self.start is not None else ()
         return self._without((*_TRAINING_FIELDS, *fitted))
+
+    def distilling(self) -> dict[str, Any]:
+        """The fields that decide what a student's encoder learns, in their JSON form."""
+        fields = self._without(())
+        return {name: fields[name] for name in _DISTILLATION_FIELDS}
 
     def of_run(self) -> dict[str, Any]:
         """The fields that stay the same in all sessions of one run, in their JSON form."""
@@ -239,6 +261,11 @@ def _check(recipe: Recipe) -> None:
             0.0 <= recipe.start_share <= (0.0 if recipe.start is None else 1.0)
         ),
         f"loss must be one of {get_args(Loss)}": recipe.loss in get_args(Loss),
+        f"attention_pattern must be one of {get_args(AttentionPattern)}, and the first of them "
+        "where a start is given, which has its own": (
+            recipe.attention_pattern in get_args(AttentionPattern)
+            and (recipe.start is None or recipe.attention_pattern == "full")
+        ),
         "num_siblings, num_bm25, num_dense, num_wordless and num_random must not be negative, "
         "nor all 0": (min(recipe._other_candidates) >= 0 and recipe.num_candidates > 1),
         "passage_words must be positive": (

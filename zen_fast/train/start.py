@@ -10,7 +10,6 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
-from zen_fast.architectures import ATTENTION_PATTERN
 from zen_fast.checkpoint.location import locate
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.vocabulary import load_tokenizer
@@ -19,7 +18,7 @@ from zen_fast.train.vocabulary import load_tokenizer
 def load_cross_encoder(
     model: str, dtype: torch.dtype | str = torch.float32
 ) -> tuple[BertForSequenceClassification, Tokenizer]:
-    """A BERT with one label that reads a query with its document, and its tokenizer.
+    """A BERT with one label, of either attention pattern, and its tokenizer.
 
     Args:
         model: an embedded model, a folder or a hub id.
@@ -54,5 +53,4 @@ def _is_cross_encoder(folder: Path) -> bool:
         config.get("model_type") == "bert"
         and "BertForSequenceClassification" in architectures
         and num_labels == 1
-        and config.get(ATTENTION_PATTERN, "full") == "full"
     )

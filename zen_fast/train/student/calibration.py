@@ -54,7 +54,8 @@ def _read_features(
     pairs: PairEncoder,
 ) -> Tensor:
     """(num_candidates, 2) cosine and words."""
-    states = read_sample(student.bert, pairs.encode(item.query, item.documents)).first_states()
+    sample = read_sample(student.bert, pairs.encode(item.query, item.documents))
+    states = sample.scored_states(student.config)
     return torch.stack([states[:, features.cosine].mean(dim=1), states[:, features.words]], dim=1)
 
 

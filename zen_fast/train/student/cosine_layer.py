@@ -1,10 +1,11 @@
 """A last layer that computes the cosine of two segments' means, out of ordinary BERT weights.
 
-At [CLS], half of the heads average the query's tokens and half the document's, each on the same
-orthogonal directions; LayerNorm gives both averages a common size. The feed-forward part then
-multiplies them: gelu(x) + gelu(-x) is close to 0.8 x^2 for small x, and a product is the difference
-of two squares, 4 a b = (a + b)^2 - (a - b)^2. Random rotations on the way spread every direction
-over all coordinates, which leaves no weight much larger than its neighbours (int8 asks for that).
+At every token, that of the score among them, half of the heads average the query's tokens and half
+the document's, each on the same orthogonal directions; LayerNorm gives both averages a common size.
+The feed-forward part then multiplies them: gelu(x) + gelu(-x) is close to 0.8 x^2 for small x, and
+a product is the difference of two squares, 4 a b = (a + b)^2 - (a - b)^2. Random rotations on the
+way spread every direction over all coordinates, which leaves no weight much larger than its
+neighbours (int8 asks for that).
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
+from zen_fast.train.student.pattern import is_query_independent
 from zen_fast.train.student.sample import TokenSample, fit_reading, layers_of
 from zen_fast.train.student.segments import Reserved
 
 _CONTRAST = 4.0
 """A head attends to the other segment's tokens by exp(-2 * contrast)."""
 _BOOST = 8.0
-"""The averages outweigh what [CLS] itself brings along by about this factor."""
+"""The averages outweigh what a token itself brings along by about this factor."""
 _SQUARE_INPUT = 0.4
 """Scale of the inputs of gelu(x) + gelu(-x), small enough for a square."""
 _SQUARE_GAIN = math.sqrt(2 / math.pi)
@@ -45,7 +47,7 @@ _SENTENCE_TRANSFORMERS = {
 
 @dataclass(frozen=True)
 class Features:
-    """Where [CLS], behind the last layer, carries what the classifier needs."""
+    """Where the token that is scored, behind the last layer, carries what the classifier needs."""
 
     cosine: tuple[int, ...]
     words: int
@@ -70,7 +72,8 @@ def add_cosine_layer(
         side = slice(first, first + num_products)
         value.weight[side] = directions * root
         output.weight[side, side] = mixing
-    words = half - 1
+    # Beside the average of the segment whose words are marked.
+    words = (2 * half if is_query_independent(encoder.config) else half) - 1
     value.weight[words, reserved.words] = root
     output.weight[words, words] = root
     features = Features((*range(_COPIES // 2), *range(half, half + _COPIES // 2)), words)

@@ -175,7 +175,7 @@ class Distillation:
     def _save(self) -> None:
         partial = self._checkpoint.with_suffix(".partial")
         state = {
-            "recipe": self._recipe.preparing(),
+            "recipe": self._recipe.distilling(),
             "losses": self.losses,
             "encoder": self._encoder.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -185,10 +185,12 @@ class Distillation:
 
     def _resume(self) -> None:
         state = torch.load(self._checkpoint, map_location=self._encoder.device, weights_only=True)
-        if state["recipe"] != self._recipe.preparing():
+        begun, wanted = state["recipe"], self._recipe.distilling()
+        changed = [name for name in wanted if begun.get(name) != wanted[name]]
+        if changed:
             raise ResumeError(
-                f"{self._checkpoint} is of another recipe; give that one to go on with it, or "
-                "remove the file to start anew"
+                f"{self._checkpoint} is of a recipe with other values of {changed}; give that one "
+                "to go on with it, or remove the file to start anew"
             )
         self._encoder.load_state_dict(state["encoder"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""What a cross-encoder makes of pairs in training, through the stock forward."""
+"""What a cross-encoder makes of pairs in training, through the stock model's modules."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
+from zen_fast.train.student.pattern import is_query_independent, visible_tokens
 from zen_fast.train.token_table import Indices, PaddedPairs, TokenTable
 
 
@@ -31,7 +32,7 @@ def read_logits(
 ) -> Tensor:
     """(num_pairs,) fp32 logits of the table's texts, on the model's device."""
     (logits,) = read_batches(
-        table, queries, documents, lambda pairs: (_forward(model, pairs, False).logits[:, 0],)
+        table, queries, documents, lambda pairs: (padded_logits(model, pairs)[:, 0],)
     )
     return logits
 
@@ -43,6 +44,17 @@ def read_pairs(
     return PairOutput(
         *read_batches(table, queries, documents, lambda pairs: _with_means(student, pairs))
     )
+
+
+def padded_logits(
+    model: BertForSequenceClassification, pairs: PaddedPairs, token_types: Tensor | None = None
+) -> Tensor:
+    """(num_pairs, num_labels) logits, by the model's attention pattern.
+
+    Args:
+        token_types: (num_pairs, longest), where they are not the pairs' own.
+    """
+    return _logits(model, pairs, _encode(model, pairs, token_types).last_hidden_state)
 
 
 def read_batches(
@@ -75,23 +87,33 @@ def mean_where(states: Tensor, mask: Tensor) -> Tensor:
 def _with_means(
     student: BertForSequenceClassification, pairs: PaddedPairs
 ) -> tuple[Tensor, Tensor, Tensor]:
-    output = _forward(student, pairs, True)
-    states = output.hidden_states[-2]
+    *_, middle, last = _encode(student, pairs, None, with_states=True).hidden_states
     return (
-        output.logits[:, 0],
-        mean_where(states, pairs.in_head),
-        mean_where(states, pairs.is_token & ~pairs.in_head),
+        _logits(student, pairs, last)[:, 0],
+        mean_where(middle, pairs.in_head),
+        mean_where(middle, pairs.is_token & ~pairs.in_head),
     )
 
 
-def _forward(model: BertForSequenceClassification, pairs: PaddedPairs, with_states: bool) -> Any:
-    # A mask of this shape is taken as it is; of a flat one the stock code asks the GPU, and waits,
-    # whether it masks anything.
-    longest = pairs.input_ids.shape[1]
-    mask = pairs.is_token[:, None, None, :].expand(-1, 1, longest, -1)
-    return model(
+def _encode(
+    model: BertForSequenceClassification,
+    pairs: PaddedPairs,
+    token_types: Tensor | None,
+    with_states: bool = False,
+) -> Any:
+    return model.bert(
         input_ids=pairs.input_ids,
-        token_type_ids=pairs.token_type_ids,
-        attention_mask=mask,
+        token_type_ids=pairs.token_type_ids if token_types is None else token_types,
+        attention_mask=visible_tokens(model.config, pairs.is_token, pairs.in_head),
         output_hidden_states=with_states,
     )
+
+
+def _logits(model: BertForSequenceClassification, pairs: PaddedPairs, states: Tensor) -> Tensor:
+    """(num_pairs, num_labels) of the last layer's states, (num_pairs, longest, hidden)."""
+    if is_query_independent(model.config):
+        place = (pairs.lengths - 1)[:, :, None].expand(-1, -1, states.shape[2])
+        states = states.gather(1, place)
+    pooler: Any = model.bert.pooler  # of the first row
+    logits: Tensor = model.classifier(model.dropout(pooler(states)))
+    return logits

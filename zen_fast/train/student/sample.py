@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import BertModel
 
 from zen_fast.train.pairs import Pair
+from zen_fast.train.student.pattern import is_query_independent, visible_tokens
 
 _RIDGE = 1e-3
 
@@ -40,9 +41,10 @@ class TokenSample:
         segments = torch.split(self.states, list(self.lengths))
         return torch.stack([segment.mean(dim=0) for segment in segments])
 
-    def first_states(self) -> Tensor:
-        """(num_pairs, hidden) states of each pair's first token, [CLS]."""
-        return self.states[torch.tensor([0, *self.lengths]).cumsum(0)[:-1:2]]
+    def scored_states(self, config: Any) -> Tensor:
+        """(num_pairs, hidden) states of the token that a model of this config scores."""
+        ends = torch.tensor([0, *self.lengths]).cumsum(0)[::2]
+        return self.states[ends[1:] - 1 if is_query_independent(config) else ends[:-1]]
 
 
 @torch.no_grad()
@@ -53,9 +55,12 @@ def read_sample(encoder: BertModel, pairs: Sequence[Pair]) -> TokenSample:
     for pair, query_length in pairs:
         row = torch.tensor(pair)
         types = (torch.arange(len(row)) >= query_length).long()
+        in_head = types[None] == 0
+        mask = visible_tokens(encoder.config, torch.ones_like(in_head), in_head)
         output = encoder(
             input_ids=row[None].to(encoder.device),
             token_type_ids=types[None].to(encoder.device),
+            attention_mask=mask.to(encoder.device),
             output_hidden_states=True,
         )
         ids.append(row)

@@ -3,6 +3,9 @@
 Every token looks for its own word in the document, and at [CLS] where it finds none; what it brings
 home is the word's weight, 0 from [CLS]. The mean over the query's tokens is then close to a BM25
 score, and because words of one stem have similar embeddings, they match in part.
+
+The query of a query-independent model does not see the document. There the words of the document
+are marked that stand in the query, and their mean is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from torch import Tensor
 from transformers import BertModel
 
 from zen_fast.train.pairs import Pair
+from zen_fast.train.student.pattern import is_query_independent
 from zen_fast.train.student.sample import TokenSample, fit_reading, layers_of, read_sample
 from zen_fast.train.student.segments import Reserved
 from zen_fast.train.vocabulary import token_id
@@ -28,7 +32,7 @@ size, and to another word 0, give or take the root of that."""
 _THRESHOLD = 0.62
 """Share of a typical word's likeness to itself from which a match counts more than [CLS]."""
 _OUT_OF_SIGHT = 10.0
-"""What the query's own tokens lose, in attention logits: exp(-10)."""
+"""What the tokens of the other segment lose, in attention logits: exp(-10)."""
 _MARK = 0.3
 """Size of a mark per unit of word weight, so that marks are of the size of other coordinates."""
 _NOISE_FLOOR = 0.05
@@ -72,6 +76,8 @@ def add_word_match(
 ) -> None:
     """Make `head` of the first layer write repeated words' weights to `reserved.words`.
 
+    A query-independent model is told by its config.
+
     Args:
         weights: (vocabulary) what a repeated token is worth.
         sample: tokens as the embeddings present them.
@@ -93,7 +99,8 @@ def add_word_match(
 
     is_cls = sample.ids == token_id(tokenizer, "[CLS]")
     is_sep = sample.ids == token_id(tokenizer, "[SEP]")
-    wanted = torch.where((sample.segments == 1) & ~is_sep, 0.0, -_OUT_OF_SIGHT)
+    searched = 0 if is_query_independent(encoder.config) else 1
+    wanted = torch.where((sample.segments == searched) & ~is_sep, 0.0, -_OUT_OF_SIGHT)
     wanted[is_cls] = _SHARPNESS * _THRESHOLD * self_likeness
     _set_reading(key, level, root, *fit_reading(sample.embedded, wanted))
     query.bias[level] = 1.0

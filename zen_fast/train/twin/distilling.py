@@ -14,9 +14,8 @@ from transformers import BertForSequenceClassification
 
 from zen_fast.train.errors import ResumeError
 from zen_fast.train.list_table import ListTable
-from zen_fast.train.student.reading import read_batches, read_logits
-from zen_fast.train.token_table import Indices, PaddedPairs, TokenTable
-from zen_fast.train.twin.reading import padded_query_independent_logits
+from zen_fast.train.student.reading import read_logits
+from zen_fast.train.token_table import TokenTable
 
 CHECKPOINT_EVERY = {"cpu": 50, "cuda": 500}
 """Steps, of seconds or of hundredths."""
@@ -108,21 +107,12 @@ class Distillation:
             group["lr"] = self._learning_rate * _schedule(step, self._num_steps)
         self._optimizer.zero_grad()
         wanted = self._wanted[torch.from_numpy(chosen).to(self._wanted.device)]
-        loss = distillation_loss(self._logits(chosen).view(wanted.shape), wanted)
+        logits = read_logits(self.twin, self._tokens, *self._lists.pairs(chosen))
+        loss = distillation_loss(logits.view(wanted.shape), wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
         self._optimizer.step()
         return loss.detach()
-
-    def _logits(self, chosen: Indices) -> Tensor:
-        """(num_pairs,) of the twin."""
-
-        def read(pairs: PaddedPairs) -> tuple[Tensor]:
-            types = pairs.token_type_ids
-            return (padded_query_independent_logits(self.twin, pairs, types)[:, 0],)
-
-        (logits,) = read_batches(self._tokens, *self._lists.pairs(chosen), read)
-        return logits
 
     def _save(self) -> None:
         partial = self._checkpoint.with_suffix(".partial")

@@ -17,13 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from zen_fast.architectures import ATTENTION_PATTERN, QUERY_INDEPENDENT
+from zen_fast.architectures import QUERY_INDEPENDENT
 from zen_fast.collection import load_target
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.device import set_up_torch
 from zen_fast.train.export import export_model
 from zen_fast.train.list_table import ListTable
 from zen_fast.train.start import load_cross_encoder
+from zen_fast.train.student.pattern import is_query_independent, set_attention_pattern
 from zen_fast.train.token_table import TokenTable
 from zen_fast.train.twin.distilling import Distillation
 from zen_fast.train.twin.lists import read_lists, unjudged_lists, write_lists
@@ -43,12 +44,16 @@ def run(options: argparse.Namespace) -> list[float]:
     set_up_torch(options.device, options.threads)
     torch.manual_seed(options.seed)
     model, tokenizer = load_cross_encoder(options.model)
+    if is_query_independent(model.config):
+        raise InvalidArgumentError(f"{options.model} is query-independent already; name another")
     teacher: Any = model.to(options.device)
+    twin = copy.deepcopy(teacher)
+    set_attention_pattern(twin.config, QUERY_INDEPENDENT)
     lists = get_lists(options)
     longest = int(teacher.config.max_position_embeddings)
     max_length = min(options.max_length or longest, longest)
     distillation = Distillation(
-        copy.deepcopy(teacher),
+        twin,
         teacher,
         lists,
         TokenTable(tokenizer, lists.texts, None, max_length, options.device),
@@ -61,8 +66,6 @@ def run(options: argparse.Namespace) -> list[float]:
         },
     )
     _run(distillation, options.steps)
-    twin = distillation.twin
-    setattr(twin.config, ATTENTION_PATTERN, QUERY_INDEPENDENT)
     export_model(twin, tokenizer, options.out)
     return distillation.losses
 
