@@ -23,6 +23,7 @@ from zen_fast.train.pairs import Pair, PairEncoder
 from zen_fast.train.student import distillation as distillation_module
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
+from zen_fast.train.student.cutting import thin_feed_forwards
 from zen_fast.train.student.distillation import Distillation, Embed, SegmentReader
 from zen_fast.train.student.material import Material
 from zen_fast.train.student.pattern import (
@@ -107,6 +108,25 @@ def _separate(encoder: BertModel, tokenizer: Tokenizer) -> Reserved:
 
 def _query_states(encoder: BertModel, ids: list[int], query_length: int) -> torch.Tensor:
     return read_sample(encoder, [(ids, query_length)]).states[:query_length]
+
+
+def test_thin_feed_forwards_keeps_the_neurons_that_contribute(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    wide = copy.deepcopy(encoder)
+    for layer in wide.encoder.layer:  # every third neuron says nothing
+        layer.output.dense.weight.data[:, ::3] = 0
+
+    def means(model: BertModel) -> torch.Tensor:
+        with torch.no_grad():
+            return SegmentReader(model, tokenizer, np.random.default_rng(0)).means(_texts(9, 1), 0)
+
+    thin = thin_feed_forwards(wide, 160, lambda: means(wide))
+    assert thin.config.intermediate_size == 160
+    assert wide.config.intermediate_size == 240
+    torch.testing.assert_close(means(thin), means(wide), rtol=1e-4, atol=1e-5)
+    thinner = thin_feed_forwards(wide, 80, lambda: means(wide))
+    assert not torch.allclose(means(thinner), means(wide), rtol=1e-2)
 
 
 def test_separate_segments_hides_the_document_from_the_query(

@@ -62,6 +62,17 @@ def test_trim_tokenizer_keeps_special_tokens_consistent(tokenizer: Tokenizer) ->
     assert encoding.type_ids == [0, 0, 0, 1, 1]
 
 
+def test_kept_token_ids_weighs_general_english_beside_the_training_text(
+    tokenizer: Tokenizer,
+) -> None:
+    rank, lake, market = (token_id(tokenizer, word) for word in ("rank", "lake", "market"))
+    counts = Counter({market: 3, lake: 2})
+    assert {lake, market} <= set(kept_token_ids(tokenizer, counts, 5 + 18 + 2))
+    kept = kept_token_ids(tokenizer, counts, 5 + 18 + 2, general_weight=2.0)
+    assert {rank, lake} <= set(kept)  # first and second of the vocabulary's words
+    assert market not in kept
+
+
 def test_kept_token_ids_breaks_ties_by_old_order(tokenizer: Tokenizer) -> None:
     kept = kept_token_ids(tokenizer, Counter(), 5 + 18 + 1)
     assert tokenizer.token_to_id("rank") in kept

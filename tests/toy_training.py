@@ -89,6 +89,7 @@ def toy_recipe() -> Recipe:
         load_recipe("zen-mini"),
         sources=(Source("toy", 0, num_questions=16, num_cloze=6, num_dev_queries=4),),
         layers=(0, 2),
+        feed_forward_size=36,
         vocabulary_size=90,
         passage_words=(8, 16),
         num_siblings=1,

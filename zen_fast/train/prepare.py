@@ -134,7 +134,7 @@ def _trim(recipe: Recipe, collections: list[Collection], base: Path) -> tuple[To
         for part in collections
     )
     counts = count_tokens(tokenizer, texts)
-    kept = kept_token_ids(tokenizer, counts, recipe.vocabulary_size)
+    kept = kept_token_ids(tokenizer, counts, recipe.vocabulary_size, recipe.general_weight)
     covered = sum(counts[old] for old in kept) / max(1, counts.total())
     logger.info(
         "vocabulary: %d of %d ids, %.2f%% of the training tokens unchanged",

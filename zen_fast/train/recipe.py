@@ -44,7 +44,9 @@ _DISTILLATION_FIELDS = (
     "seed",
     "sources",
     "layers",
+    "feed_forward_size",
     "vocabulary_size",
+    "general_weight",
     "passage_words",
     "title_share",
     "keyword_share",
@@ -104,7 +106,11 @@ class Recipe:
     """Of a student that is made; a query-independent one can share a query among its documents."""
     layers: tuple[int, ...] = ()
     """Layers of the base model that are kept, in order."""
+    feed_forward_size: int = 0
+    """Neurons that are kept of each of their feed-forward parts; 0 keeps all."""
     vocabulary_size: int = 0
+    general_weight: float = 0.0
+    """Of general English beside the training texts, when the vocabulary is chosen."""
     distillation_steps: int = 0
     distillation_texts: int = 0
     """Queries and documents per step, half of each."""

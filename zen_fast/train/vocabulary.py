@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -55,7 +56,9 @@ def _count_batch(tokenizer: Tokenizer, batch: list[str], counts: Counter[int]) -
         counts.update(encoding.ids)
 
 
-def kept_token_ids(tokenizer: Tokenizer, counts: Counter[int], vocabulary_size: int) -> list[int]:
+def kept_token_ids(
+    tokenizer: Tokenizer, counts: Counter[int], vocabulary_size: int, general_weight: float = 0.0
+) -> list[int]:
     """Choose the ids to keep, in their old order.
 
     Always kept: special tokens and single characters (alone and as a continuation), into which
@@ -65,6 +68,8 @@ def kept_token_ids(tokenizer: Tokenizer, counts: Counter[int], vocabulary_size: 
     Args:
         counts: token id to occurrences in the training text.
         vocabulary_size: number of ids to keep; the whole vocabulary if it is smaller.
+        general_weight: of a general English text of the same length, counted with it; how often a
+            word stands there is guessed from its place in the vocabulary (Zipf's law).
     """
     vocabulary = tokenizer.get_vocab()
     special = set(tokenizer.get_added_tokens_decoder())
@@ -73,12 +78,14 @@ def kept_token_ids(tokenizer: Tokenizer, counts: Counter[int], vocabulary_size: 
         for token, old in vocabulary.items()
         if old in special or len(token.removeprefix("##")) == 1
     }
-    rest = [
+    rest = sorted(
         old
         for token, old in vocabulary.items()
         if old not in always and not _UNUSED.fullmatch(token)
-    ]
-    rest.sort(key=lambda old: (-counts[old], old))
+    )
+    general = general_weight * counts.total() / math.log(max(2, len(rest)))
+    expected = {old: counts[old] + general / rank for rank, old in enumerate(rest, start=1)}
+    rest.sort(key=lambda old: (-expected[old], old))
     return sorted([*always, *rest[: max(0, vocabulary_size - len(always))]])
 
 

@@ -2,7 +2,7 @@
 
 `making` goes through these, in this order:
 
-1. `cutting`       some layers and embedding rows of the base model, a bi-encoder
+1. `cutting`       some layers, neurons and embedding rows of the base model, a bi-encoder
 2. `segments`      query and document, in one sequence, hardly see each other
 3. `distillation`  each segment's mean points where the base model's embedding points
 4. `word_match`    a head of the first layer marks the query's words that the document repeats

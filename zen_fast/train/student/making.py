@@ -15,6 +15,7 @@ from zen_fast.train.pairs import PairEncoder
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
+from zen_fast.train.student.cutting import thin_feed_forwards
 from zen_fast.train.student.distillation import Distillation, Draw, Embed, SegmentReader
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, separate_segments
@@ -41,16 +42,21 @@ def make_student(
     """Go through the steps that the package's page names.
 
     Args:
-        encoder: cut from the base model; changed in place.
+        encoder: cut from the base model; not to be used any more.
         lists: the training lists.
         draw, embed, checkpoint: of the distillation.
         device: where to distill; all else is quick and done on the CPU.
     """
-    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed))
     typical = draw(0)
-    reserved = separate_segments(
-        encoder, lambda: [reader.means(texts, segment) for segment, texts in enumerate(typical)]
-    )
+
+    def read_typical() -> None:
+        reader = SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed))
+        for segment, texts in enumerate(typical):
+            reader.means(texts, segment)
+
+    if recipe.feed_forward_size:
+        encoder = thin_feed_forwards(encoder, recipe.feed_forward_size, read_typical)
+    reserved = separate_segments(encoder, read_typical)
     encoder.to(device)  # type: ignore[arg-type]
     Distillation(encoder, reserved, tokenizer, draw, embed, recipe, checkpoint).run()
     encoder.to("cpu")  # type: ignore[arg-type]
