@@ -350,6 +350,23 @@ def test_readme_zen_mini_quality_is_that_of_the_committed_results() -> None:
         assert float(reranked) == round(result["columns"][0]["ndcg_at_10"], 1)
 
 
+def test_readme_first_stages_are_those_of_the_committed_results() -> None:
+    section = README.split("\n| nDCG@10 x 100 | BM25 |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+(?: \| [\d.]+){3}) \|$", section, re.MULTILINE)
+    collections = _results("benchmarks/results/zen-mini-first-stages-int8.json")["collections"]
+    assert len(collections) == 2 * len(rows) == 10
+    measured = {(each["collection"], each["candidates"]): each for each in collections}
+    for name, cells in rows:
+        stages = (measured[name, first_stage] for first_stage in ("bm25", "hybrid"))
+        figures = [
+            quality
+            for each in stages
+            for quality in (each["retrieval"]["ndcg_at_10"], each["columns"][0]["ndcg_at_10"])
+        ]
+        assert [float(cell) for cell in cells.split(" | ")] == [round(f, 1) for f in figures]
+        assert max(figures) == figures[2]
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
