@@ -27,9 +27,9 @@ from zen_fast.train.student.cutting import thin_feed_forwards
 from zen_fast.train.student.distillation import Distillation, Embed, SegmentReader
 from zen_fast.train.student.material import Material
 from zen_fast.train.student.pattern import (
+    attention_mask,
     is_query_independent,
     set_attention_pattern,
-    visible_tokens,
 )
 from zen_fast.train.student.reading import read_logits
 from zen_fast.train.student.sample import read_sample
@@ -294,7 +294,7 @@ def _first_layer(encoder: BertModel, ids: list[int], query_length: int) -> torch
     output = encoder(
         input_ids=torch.tensor([ids]),
         token_type_ids=(~in_head).long(),
-        attention_mask=visible_tokens(encoder.config, torch.ones_like(in_head), in_head),
+        attention_mask=attention_mask(encoder.config, torch.ones_like(in_head), in_head),
         output_hidden_states=True,
     )
     return output.hidden_states[1][0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from zen_fast.train.student.pattern import is_query_independent, visible_tokens
+from zen_fast.train.student.pattern import attention_mask, is_query_independent
 from zen_fast.train.token_table import Indices, PaddedPairs, TokenTable
 
 
@@ -104,7 +104,7 @@ def _encode(
     return model.bert(
         input_ids=pairs.input_ids,
         token_type_ids=pairs.token_type_ids if token_types is None else token_types,
-        attention_mask=visible_tokens(model.config, pairs.is_token, pairs.in_head),
+        attention_mask=attention_mask(model.config, pairs.is_token, pairs.in_head),
         output_hidden_states=with_states,
     )
 

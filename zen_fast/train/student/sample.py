@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import BertModel
 
 from zen_fast.train.pairs import Pair
-from zen_fast.train.student.pattern import is_query_independent, visible_tokens
+from zen_fast.train.student.pattern import attention_mask, is_query_independent
 
 _RIDGE = 1e-3
 
@@ -56,7 +56,7 @@ def read_sample(encoder: BertModel, pairs: Sequence[Pair]) -> TokenSample:
         row = torch.tensor(pair)
         types = (torch.arange(len(row)) >= query_length).long()
         in_head = types[None] == 0
-        mask = visible_tokens(encoder.config, torch.ones_like(in_head), in_head)
+        mask = attention_mask(encoder.config, torch.ones_like(in_head), in_head)
         output = encoder(
             input_ids=row[None].to(encoder.device),
             token_type_ids=types[None].to(encoder.device),
