@@ -24,7 +24,7 @@ from zen_fast.train.student import distillation as distillation_module
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.cutting import thin_feed_forwards
-from zen_fast.train.student.distillation import Distillation, Embed, SegmentReader
+from zen_fast.train.student.distillation import Embed, SegmentDistillation, SegmentReader
 from zen_fast.train.student.material import Material
 from zen_fast.train.student.pattern import (
     attention_mask,
@@ -166,10 +166,12 @@ class _Base:
 
 def _distillation(
     encoder: BertModel, tokenizer: Tokenizer, reserved: Reserved, steps: int, checkpoint: Path
-) -> Distillation:
+) -> SegmentDistillation:
     recipe = replace(toy_recipe(), distillation_steps=steps, distillation_learning_rate=3e-3)
     base = _Base()
-    return Distillation(encoder, reserved, tokenizer, base.draw, base.embed, recipe, checkpoint)
+    return SegmentDistillation(
+        encoder, reserved, tokenizer, base.draw, base.embed, recipe, checkpoint
+    )
 
 
 def test_distillation_brings_segment_means_to_the_embeddings(

@@ -21,6 +21,7 @@ from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
 from zen_fast.train.recipe import Recipe
+from zen_fast.train.resuming import changed_fields
 from zen_fast.train.start import load_cross_encoder
 from zen_fast.train.student.cutting import cut_encoder
 from zen_fast.train.student.distillation import Embed, Embeddings
@@ -104,10 +105,9 @@ def prepare(
 
 
 def _check_same_recipe(prepared: dict[str, object], recipe: Recipe, work: Path) -> None:
-    wanted = recipe.preparing()
     # A folder may be older than a field, and is then as if it had the default.
-    prepared = {field.name: field.default for field in dataclasses.fields(recipe)} | prepared
-    changed = [name for name in wanted if prepared[name] != wanted[name]]
+    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
+    changed = changed_fields(defaults | prepared, recipe.preparing())
     if changed:
         raise ResumeError(
             f"{work} was prepared with other values of {changed}; "

@@ -22,6 +22,7 @@ from zen_fast.train.list_table import NO_TEXT
 from zen_fast.train.loss import Ratings, embedding_loss, list_loss
 from zen_fast.train.quality import ndcg_at_10
 from zen_fast.train.recipe import Recipe
+from zen_fast.train.resuming import changed_fields, save_state
 from zen_fast.train.student.distillation import Embeddings
 from zen_fast.train.student.reading import read_logits, read_pairs
 from zen_fast.train.token_table import Indices, TokenTable
@@ -232,16 +233,13 @@ class Trainer:
             "random": torch.get_rng_state(),
             "log": json.dumps(self.log),
         }
-        partial = self._checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self._checkpoint)
+        save_state(self._checkpoint, state)
         report = {"recipe": asdict(self.recipe), "log": self.log}
         self._log_path.write_text(json.dumps(report), encoding="utf-8")
 
     def _load_checkpoint(self) -> None:
         state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
-        begun, wanted = json.loads(state["recipe"]), self.recipe.of_run()
-        changed = [name for name in wanted if begun.get(name) != wanted[name]]
+        changed = changed_fields(json.loads(state["recipe"]), self.recipe.of_run())
         if changed:
             raise ResumeError(
                 f"{self._checkpoint} is of a run with other values of {changed}; remove it to "

@@ -18,6 +18,7 @@ from zen_fast.train.errors import ResumeError
 from zen_fast.train.loss import embedding_loss
 from zen_fast.train.pairs import segment_ids
 from zen_fast.train.recipe import Recipe
+from zen_fast.train.resuming import changed_fields, save_state
 from zen_fast.train.student.reading import mean_where
 from zen_fast.train.student.segments import Reserved, keep_segments_apart
 from zen_fast.train.teacher import Scores
@@ -85,7 +86,7 @@ class SegmentReader:
         return mean_where(states, mask.to(device))
 
 
-class Distillation:
+class SegmentDistillation:
     """An encoder on its way, its words frozen; goes on from its checkpoint where there is one.
 
     Args:
@@ -173,20 +174,17 @@ class Distillation:
         return min(1.0, (step + 1) / _WARMUP_STEPS, decay)
 
     def _save(self) -> None:
-        partial = self._checkpoint.with_suffix(".partial")
         state = {
             "recipe": self._recipe.distilling(),
             "losses": self.losses,
             "encoder": self._encoder.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, partial)
-        partial.replace(self._checkpoint)
+        save_state(self._checkpoint, state)
 
     def _resume(self) -> None:
         state = torch.load(self._checkpoint, map_location=self._encoder.device, weights_only=True)
-        begun, wanted = state["recipe"], self._recipe.distilling()
-        changed = [name for name in wanted if begun.get(name) != wanted[name]]
+        changed = changed_fields(state["recipe"], self._recipe.distilling())
         if changed:
             raise ResumeError(
                 f"{self._checkpoint} is of a recipe with other values of {changed}; give that one "

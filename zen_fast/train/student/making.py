@@ -16,7 +16,7 @@ from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.cutting import thin_feed_forwards
-from zen_fast.train.student.distillation import Distillation, Draw, Embed, SegmentReader
+from zen_fast.train.student.distillation import Draw, Embed, SegmentDistillation, SegmentReader
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, separate_segments
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
@@ -49,7 +49,7 @@ def make_student(
     """
     typical = draw(0)
 
-    def read_typical() -> None:
+    def read_typical() -> None:  # by the encoder as it is by then
         reader = SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed))
         for segment, texts in enumerate(typical):
             reader.means(texts, segment)
@@ -58,7 +58,7 @@ def make_student(
         encoder = thin_feed_forwards(encoder, recipe.feed_forward_size, read_typical)
     reserved = separate_segments(encoder, read_typical)
     encoder.to(device)  # type: ignore[arg-type]
-    Distillation(encoder, reserved, tokenizer, draw, embed, recipe, checkpoint).run()
+    SegmentDistillation(encoder, reserved, tokenizer, draw, embed, recipe, checkpoint).run()
     encoder.to("cpu")  # type: ignore[arg-type]
     encoder.train(False)
     pairs = PairEncoder(tokenizer, recipe.max_query_length, recipe.max_length)

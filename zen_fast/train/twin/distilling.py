@@ -14,6 +14,7 @@ from transformers import BertForSequenceClassification
 
 from zen_fast.train.errors import ResumeError
 from zen_fast.train.list_table import ListTable
+from zen_fast.train.resuming import save_state
 from zen_fast.train.student.reading import read_logits
 from zen_fast.train.token_table import TokenTable
 
@@ -115,7 +116,6 @@ class Distillation:
         return loss.detach()
 
     def _save(self) -> None:
-        partial = self._checkpoint.with_suffix(".partial")
         state = {
             "settings": self._settings,
             "losses": self.losses,
@@ -124,8 +124,7 @@ class Distillation:
             "optimizer": self._optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
-        torch.save(state, partial)
-        partial.replace(self._checkpoint)
+        save_state(self._checkpoint, state)
 
     def _resume(self) -> None:
         state = torch.load(self._checkpoint, map_location=self.twin.device, weights_only=True)
