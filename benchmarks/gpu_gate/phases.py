@@ -23,7 +23,7 @@ _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
 _TAIL = 2000
 
-_MODEL_SECONDS = {"minilm-l6": 25, "minilm-l12": 25, "base": 35, "large": 50}
+_MODEL_SECONDS = {"minilm-l6": 30, "minilm-l12": 32, "base": 45, "large": 70}
 """Most of it goes into reading, rounding and uploading weights, once for each precision."""
 
 CPU_TESTS = ("tests/test_cpu.py", "tests/test_parity.py", "tests/test_quantization.py")
@@ -66,8 +66,8 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
     stages = [
         [_child("build", 70), _child("inputs", 60), _child("machine", 30)],
         [
-            _tests("kernel-tests", ["tests/test_kernels.py"], rehearsal, 130, workers=3),
-            _tests("encoder-tests", ["tests/test_triton.py"], rehearsal, 130, workers=9),
+            _tests("kernel-tests", ["tests/test_kernels.py"], rehearsal, 145, workers=3),
+            _tests("encoder-tests", ["tests/test_triton.py"], rehearsal, 145, workers=12),
             _tests("cpu-tests", CPU_TESTS, rehearsal, 105, workers=3),
             *(_child("warm-up", 105, shape) for shape in one_of_each_width.values()),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,13 @@ class ListBuilder:
         recipe: Recipe,
         embed: Embed,
         rng: np.random.Generator,
+        held_out: AbstractSet[str] = frozenset(),
     ) -> None:
+        """Choose queries and documents, and cut these.
+
+        Args:
+            held_out: queries that must not be trained on, beside this source's own dev queries.
+        """
         self._recipe = recipe
         self._source = source
         self._embed = embed
@@ -62,11 +69,13 @@ class ListBuilder:
         query_ids = list(self._judgements)
         rng.shuffle(query_ids)
         self._dev_ids = query_ids[: source.num_dev_queries]
-        dev_texts = {collection.queries[query_id] for query_id in self._dev_ids}
+        self.dev_queries = {collection.queries[query_id] for query_id in self._dev_ids}
+        """Their texts."""
+        held_out = self.dev_queries | held_out
         self._train_ids = [
             query_id
             for query_id in query_ids[source.num_dev_queries :]
-            if collection.queries[query_id] not in dev_texts
+            if collection.queries[query_id] not in held_out
         ][: source.num_questions]
         self._pool = PassagePool(
             self._documents,

@@ -7,7 +7,7 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
-from zen_fast.train.recipe import Recipe
+from zen_fast.train.recipe import Recipe, Source
 from zen_fast.train.resuming import changed_fields
 from zen_fast.train.start import load_cross_encoder
 from zen_fast.train.student.cutting import cut_encoder
@@ -83,10 +83,10 @@ def prepare(
         start, tokenizer = load_cross_encoder(recipe.start, "auto")
         _check_width(recipe, start, base)
         _write_start(start, tokenizer, work)
-    collections = [
-        load_collection(data / source.collection, source.split).judged_documents_only()
-        for source in recipe.sources
-    ]
+    collections = {
+        (name, split): load_collection(data / name, split).judged_documents_only()
+        for name, split in dict.fromkeys(map(_collection_of, recipe.sources))
+    }
     remembered, checkpoint = work / "teacher.npz", work / "distillation.pt"
     make = functools.cache(lambda: make_teacher(base, device, recipe.teacher_precision))
     teacher = RememberingTeacher(make, remembered)
@@ -95,7 +95,8 @@ def prepare(
         embeddings = teacher.embed(lists.table.texts).astype(np.float16)
         np.save(work / "embeddings.npy", embeddings)
         if recipe.start is None:
-            apart = _make_student(recipe, collections, base, lists, make().embed, work, device)
+            read = list(collections.values())
+            apart = _make_student(recipe, read, base, lists, make().embed, work, device)
         else:
             apart = _apart_coordinates(recipe, lists, embeddings, work)
         (work / "start" / "reserved.json").write_text(json.dumps(apart), encoding="utf-8")
@@ -188,8 +189,15 @@ def _write_start(model: BertForSequenceClassification, tokenizer: Tokenizer, wor
     tokenizer.save(str(work / "start" / "tokenizer.json"))
 
 
+def _collection_of(source: Source) -> tuple[str, str]:
+    return source.collection, source.split
+
+
 def _write_lists(
-    recipe: Recipe, collections: list[Collection], teacher: Teacher, work: Path
+    recipe: Recipe,
+    collections: Mapping[tuple[str, str], Collection],
+    teacher: Teacher,
+    work: Path,
 ) -> RatedLists:
     """Returns the training lists."""
     from zen_fast.train.examples import ListBuilder  # BM25, which a prepared folder does without
@@ -197,14 +205,17 @@ def _write_lists(
     rng = np.random.default_rng(recipe.seed)
     train: list[CandidateList] = []
     dev: list[CandidateList] = []
+    held_out: set[str] = set()  # two sources may be of one collection
     with Progress() as progress:
-        for source, collection in zip(recipe.sources, collections, strict=True):
+        for source in recipe.sources:
+            collection = collections[_collection_of(source)]
 
             def embed(texts: Sequence[str], name: str = collection.name) -> Scores:
                 task = progress.add_task(f"{name}: teacher reads", total=len(texts))
                 return teacher.embed(texts, lambda count: progress.advance(task, count))
 
-            builder = ListBuilder(collection, source, recipe, embed, rng)
+            builder = ListBuilder(collection, source, recipe, embed, rng, held_out)
+            held_out |= builder.dev_queries
             train += builder.train_lists()
             dev += builder.dev_lists()
             progress.console.print(f"{collection.name}: {len(train)} lists so far")

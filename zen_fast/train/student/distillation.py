@@ -19,9 +19,10 @@ from zen_fast.train.loss import embedding_loss
 from zen_fast.train.pairs import segment_ids
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.resuming import changed_fields, save_state
-from zen_fast.train.student.reading import mean_where
+from zen_fast.train.student.reading import mean_where, multiplied_in_bf16
 from zen_fast.train.student.segments import Reserved, keep_segments_apart
 from zen_fast.train.teacher import Scores
+from zen_fast.train.token_table import padded_length
 
 Embeddings = npt.NDArray[np.float16]
 Draw = Callable[[int], tuple[Sequence[str], Sequence[str]]]
@@ -68,22 +69,25 @@ class SegmentReader:
         return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
     def _means(self, rows: Sequence[Sequence[int]], segment: int) -> Tensor:
-        longest = max(map(len, rows))
-        input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        mask = torch.zeros_like(input_ids)
-        for index, row in enumerate(rows):
-            input_ids[index, : len(row)] = torch.tensor(row)
-            mask[index, : len(row)] = 1
-        first = self._rng.integers(*_POSITIONS, len(rows)) * segment
-        positions = torch.from_numpy(first)[:, None] + torch.arange(longest)
         device = self._encoder.device
-        states = self._encoder(
-            input_ids=input_ids.to(device),
-            attention_mask=mask.to(device),
-            token_type_ids=torch.full_like(input_ids, segment).to(device),
-            position_ids=positions.to(device),
-        ).last_hidden_state
-        return mean_where(states, mask.to(device))
+        lengths = np.array([len(row) for row in rows])
+        places = np.arange(padded_length(int(lengths.max()), device))
+        is_token = places < lengths[:, None]
+        ids = np.zeros(is_token.shape, np.int64)
+        ids[is_token] = np.concatenate(rows)
+        first = self._rng.integers(*_POSITIONS, len(rows)) * segment
+        input_ids, mask, positions = (
+            torch.from_numpy(each).to(device)
+            for each in (ids, is_token.astype(np.int64), first[:, None] + places)
+        )
+        with multiplied_in_bf16(device):
+            states = self._encoder(
+                input_ids=input_ids,
+                attention_mask=mask,
+                token_type_ids=torch.full_like(input_ids, segment),
+                position_ids=positions,
+            ).last_hidden_state
+        return mean_where(states.float(), mask)
 
 
 class SegmentDistillation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +64,10 @@ def read_batches(
     documents: Indices,
     read: Callable[[PaddedPairs], tuple[Tensor, ...]],
 ) -> list[Tensor]:
-    """What `read` makes of each batch, rows in the pairs' order, in fp32.
-
-    On a GPU matrices are multiplied in bf16.
-    """
+    """What `read` makes of each batch, rows in the pairs' order, in fp32."""
     places, outputs = [], []
     for batch, pairs in table.batches(queries, documents):
-        with torch.autocast("cuda", torch.bfloat16, enabled=pairs.input_ids.is_cuda):
+        with multiplied_in_bf16(pairs.input_ids.device):
             outputs.append([part.float() for part in read(pairs)])
         places.append(batch)
     inverse = torch.from_numpy(np.argsort(np.concatenate(places)))
@@ -77,6 +75,11 @@ def read_batches(
         torch.cat(parts)[inverse.to(parts[0].device, non_blocking=True)]
         for parts in zip(*outputs, strict=True)
     ]
+
+
+def multiplied_in_bf16(device: torch.device) -> AbstractContextManager[None]:
+    """Matrices are multiplied in bf16 within, where the device is a GPU."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
 
 
 def mean_where(states: Tensor, mask: Tensor) -> Tensor:
