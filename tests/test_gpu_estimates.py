@@ -21,7 +21,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_committed_estimates_are_those_of_the_program(module: Any) -> None:
     results = ROOT / "benchmarks" / "results"
-    report = json.loads((results / "gpu-gate-h100.json").read_text())
+    report = json.loads((results / "gpu-gate-h200.json").read_text())
     assert module.estimates(report) == (results / "gpu-estimates.md").read_text()
 
 

@@ -20,7 +20,7 @@ from zen_fast.train.pairs import segment_ids
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.resuming import changed_fields, save_state
 from zen_fast.train.student.reading import mean_where, multiplied_in_bf16
-from zen_fast.train.student.segments import Reserved, keep_segments_apart
+from zen_fast.train.student.segments import Reserved, keep_segments_apart, restore_flags
 from zen_fast.train.teacher import Scores
 from zen_fast.train.token_table import padded_length
 
@@ -38,6 +38,7 @@ _TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 32768}
 _POSITIONS = (4, 36)
 """Where a document begins: behind queries of 2 to 34 tokens."""
 _WARMUP_STEPS = 50
+_RESTORE_EVERY = 20
 _DECAY_SHARE = 0.6
 _MAX_GRAD_NORM = 1.0
 
@@ -158,6 +159,8 @@ class SegmentDistillation:
         num_texts = sum(map(len, segments))
         rng = np.random.default_rng([self._recipe.seed, step])
         reader = SegmentReader(self._encoder, self._tokenizer, rng)
+        if step % _RESTORE_EVERY == 0:
+            self._restore_flags(reader, segments)
         total = 0.0
         for segment, texts in enumerate(segments):
             wanted = torch.from_numpy(self._embed(texts).astype(np.float32))
@@ -170,6 +173,13 @@ class SegmentDistillation:
         self._optimizer.step()
         keep_segments_apart(self._encoder, self._reserved)
         return total
+
+    def _restore_flags(self, reader: SegmentReader, segments: Sequence[Sequence[str]]) -> None:
+        def read() -> None:
+            for segment, texts in enumerate(segments):
+                reader.means(texts, segment)
+
+        restore_flags(self._encoder, self._reserved, read)
 
     def _schedule(self, step: int) -> float:
         """Warm-up, constant, then linear decay to zero."""

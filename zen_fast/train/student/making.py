@@ -18,7 +18,7 @@ from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.cutting import thin_feed_forwards
 from zen_fast.train.student.distillation import Draw, Embed, SegmentDistillation, SegmentReader
 from zen_fast.train.student.sample import read_sample
-from zen_fast.train.student.segments import Reserved, separate_segments
+from zen_fast.train.student.segments import Reserved, restore_flags, separate_segments
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def make_student(
     SegmentDistillation(encoder, reserved, tokenizer, draw, embed, recipe, checkpoint).run()
     encoder.to("cpu")  # type: ignore[arg-type]
     encoder.train(False)
+    restore_flags(encoder, reserved, read_typical)
     pairs = PairEncoder(tokenizer, recipe.max_query_length, recipe.max_length)
     sample_pairs = [
         pairs.encode(item.query, [item.documents[index % len(item.documents)]])[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -49,20 +50,26 @@ def separate_segments(encoder: BertModel, read_typical: Callable[[], object]) ->
     Args:
         read_typical: lets the encoder read typical texts, which tells what it uses least.
     """
-    seen = _Observation(encoder)
-    read_typical()
-    seen.end()
+    seen = _observe(encoder, read_typical)
     segment, words = seen.coordinate_use.argsort()[:2].tolist()
     reserved = Reserved(segment, words)
     for layer, moments in zip(layers_of(encoder), seen.head_moments, strict=True):
         _turn_least_used_first(layer.attention.self, moments)
-    carried = _EMBEDDED_FLAG
-    for norm, inverse_deviation in zip(_norms(encoder), seen.inverse_deviations, strict=True):
-        norm.weight[reserved.all] = _FLAG / (carried * sum(inverse_deviation))
-        norm.weight[reserved.all] *= len(inverse_deviation)
-        carried = _FLAG
+    _set_flags(encoder, reserved, seen)
     keep_segments_apart(encoder, reserved)
     return reserved
+
+
+@torch.no_grad()
+def restore_flags(
+    encoder: BertModel, reserved: Reserved, read_typical: Callable[[], object]
+) -> None:
+    """Give the reserved coordinates their size again behind every LayerNorm.
+
+    Training moves the deviations that the norms divide by. While segments are read alone the loss
+    does not tell: there the gates have nothing to keep out.
+    """
+    _set_flags(encoder, reserved, _observe(encoder, read_typical))
 
 
 @torch.no_grad()
@@ -88,6 +95,20 @@ def keep_segments_apart(encoder: BertModel, reserved: Reserved) -> None:
             side.weight[::head_size] = 0
             side.bias[::head_size] = 0
             side.weight[::head_size, reserved.segment] = gate
+
+
+def _set_flags(encoder: BertModel, reserved: Reserved, seen: _Observation) -> None:
+    carried = _EMBEDDED_FLAG
+    for norm, inverse_deviations in zip(_norms(encoder), seen.inverse_deviations, strict=True):
+        norm.weight[reserved.all] = _FLAG / (carried * fmean(inverse_deviations))
+        carried = _FLAG
+
+
+def _observe(encoder: BertModel, read_typical: Callable[[], object]) -> _Observation:
+    seen = _Observation(encoder)
+    read_typical()
+    seen.end()
+    return seen
 
 
 class _Observation:
