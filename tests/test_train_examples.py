@@ -136,16 +136,33 @@ def test_dev_lists_are_held_out_and_contain_their_answer(
         ] == [key for key, grade in grades.items() if grade]
 
 
+def test_queries_that_another_source_holds_out_are_not_trained_on(
+    collection: Collection, recipe: Recipe
+) -> None:
+    plain = dataclasses.replace(recipe, keyword_share=0.0)
+    held_out = _builder(collection, plain, num_cloze=0).dev_queries
+    other = Source("toy", 0, num_questions=100, num_cloze=0)
+    arguments = (collection, other, plain, _letters, np.random.default_rng(1))
+    asked = {item.query for item in ListBuilder(*arguments).train_lists()}
+    assert len(held_out) == 5
+    assert held_out < asked
+    asked = {item.query for item in ListBuilder(*arguments, held_out).train_lists()}
+    assert len(asked) == 15
+    assert not held_out & asked
+
+
 def test_train_lists_of_a_collection_too_small_raise(
     collection: Collection, recipe: Recipe
 ) -> None:
     one_passage_each = dataclasses.replace(recipe, passage_words=(1000,))
     few = {f"d{index}": collection.documents[f"d{index}"] for index in range(recipe.num_candidates)}
     exactly_enough = dataclasses.replace(collection, documents=few)
-    assert len(_builder(exactly_enough, one_passage_each).train_lists()) == 3
+    assert len(_builder(exactly_enough, one_passage_each).train_lists()) == len(few) - 5
     del few[f"d{recipe.num_candidates - 1}"]
     builder = _builder(dataclasses.replace(collection, documents=few), one_passage_each)
-    with pytest.raises(TrainingDataError, match=r"'toy' has 7 passages.* needs \d others"):
+    with pytest.raises(
+        TrainingDataError, match=rf"'toy' has {len(few)} passages.* needs \d others"
+    ):
         builder.train_lists()
 
 

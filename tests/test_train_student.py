@@ -33,7 +33,12 @@ from zen_fast.train.student.pattern import (
 )
 from zen_fast.train.student.reading import read_logits
 from zen_fast.train.student.sample import read_sample
-from zen_fast.train.student.segments import Reserved, keep_segments_apart, separate_segments
+from zen_fast.train.student.segments import (
+    Reserved,
+    keep_segments_apart,
+    restore_flags,
+    separate_segments,
+)
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
 from zen_fast.train.token_table import TokenTable
 
@@ -101,9 +106,7 @@ def _pairs(tokenizer: Tokenizer, count: int = 80) -> list[Pair]:
 
 def _separate(encoder: BertModel, tokenizer: Tokenizer) -> Reserved:
     reader = SegmentReader(encoder, tokenizer, np.random.default_rng(0))
-    return separate_segments(
-        encoder, lambda: [reader.means(_texts(16, 5), segment) for segment in (0, 1)]
-    )
+    return separate_segments(encoder, lambda: reader.read([_texts(16, 5)] * 2))
 
 
 def _query_states(encoder: BertModel, ids: list[int], query_length: int) -> torch.Tensor:
@@ -129,19 +132,20 @@ def test_thin_feed_forwards_keeps_the_neurons_that_contribute(
     assert not torch.allclose(means(thinner), means(wide), rtol=1e-2)
 
 
+def _influence(encoder: BertModel, tokenizer: Tokenizer) -> float:
+    """How much the document changes what the query's tokens become."""
+    encode = PairEncoder(tokenizer, 16, 48).encode
+    (first, length), (second, _) = encode("otter eats salmon", _texts(2, 7, 12))
+    states = _query_states(encoder, first, length)
+    return float((states - _query_states(encoder, second, length)).norm() / states.norm())
+
+
 def test_separate_segments_hides_the_document_from_the_query(
     encoder: BertModel, tokenizer: Tokenizer
 ) -> None:
-    encode = PairEncoder(tokenizer, 16, 48).encode
-    (first, length), (second, _) = encode("otter eats salmon", _texts(2, 7, 12))
-
-    def influence() -> float:
-        states = _query_states(encoder, first, length)
-        return float((states - _query_states(encoder, second, length)).norm() / states.norm())
-
-    before = influence()
+    before = _influence(encoder, tokenizer)
     reserved = _separate(encoder, tokenizer)
-    assert influence() < before / 10
+    assert _influence(encoder, tokenizer) < before / 10
     moved = encoder.encoder.layer[1].output.dense
     with torch.no_grad():
         moved.weight += 1.0
@@ -149,6 +153,21 @@ def test_separate_segments_hides_the_document_from_the_query(
     keep_segments_apart(encoder, reserved)
     assert moved.weight[reserved.all].abs().max() == 0
     assert moved.bias[reserved.all].abs().max() == 0
+
+
+def test_restore_flags_hides_it_again_where_training_has_changed_the_deviations(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    reserved = _separate(encoder, tokenizer)
+    apart = _influence(encoder, tokenizer)
+    with torch.no_grad():
+        for layer in encoder.encoder.layer:
+            layer.output.dense.weight *= 8
+    assert _influence(encoder, tokenizer) > 3 * apart
+    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(0))
+    for _ in range(2):  # what is restored stays
+        restore_flags(encoder, reserved, lambda: reader.read([_texts(16, 5)] * 2))
+        assert _influence(encoder, tokenizer) < 1.5 * apart
 
 
 class _Base:

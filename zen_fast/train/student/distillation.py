@@ -69,6 +69,11 @@ class SegmentReader:
         places, parts = zip(*self.batches(texts, segment), strict=True)
         return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
+    def read(self, segments: Sequence[Sequence[str]]) -> None:
+        """Read queries and documents for whoever observes the encoder."""
+        for segment, texts in enumerate(segments):
+            self.means(texts, segment)
+
     def _means(self, rows: Sequence[Sequence[int]], segment: int) -> Tensor:
         device = self._encoder.device
         lengths = np.array([len(row) for row in rows])
@@ -160,7 +165,7 @@ class SegmentDistillation:
         rng = np.random.default_rng([self._recipe.seed, step])
         reader = SegmentReader(self._encoder, self._tokenizer, rng)
         if step % _RESTORE_EVERY == 0:
-            self._restore_flags(reader, segments)
+            restore_flags(self._encoder, self._reserved, lambda: reader.read(segments))
         total = 0.0
         for segment, texts in enumerate(segments):
             wanted = torch.from_numpy(self._embed(texts).astype(np.float32))
@@ -173,13 +178,6 @@ class SegmentDistillation:
         self._optimizer.step()
         keep_segments_apart(self._encoder, self._reserved)
         return total
-
-    def _restore_flags(self, reader: SegmentReader, segments: Sequence[Sequence[str]]) -> None:
-        def read() -> None:
-            for segment, texts in enumerate(segments):
-                reader.means(texts, segment)
-
-        restore_flags(self._encoder, self._reserved, read)
 
     def _schedule(self, step: int) -> float:
         """Warm-up, constant, then linear decay to zero."""

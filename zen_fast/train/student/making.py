@@ -50,9 +50,7 @@ def make_student(
     typical = draw(0)
 
     def read_typical() -> None:  # by the encoder as it is by then
-        reader = SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed))
-        for segment, texts in enumerate(typical):
-            reader.means(texts, segment)
+        SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed)).read(typical)
 
     if recipe.feed_forward_size:
         encoder = thin_feed_forwards(encoder, recipe.feed_forward_size, read_typical)
