@@ -151,8 +151,25 @@ def test_separate_segments_hides_the_document_from_the_query(
         moved.weight += 1.0
         moved.bias += 1.0
     keep_segments_apart(encoder, reserved)
-    assert moved.weight[reserved.all].abs().max() == 0
+    assert moved.weight[reserved.all, :-2].abs().max() == 0  # the last two keep a size
     assert moved.bias[reserved.all].abs().max() == 0
+
+
+def test_segment_coordinate_keeps_its_size_through_layers_of_any_deviation(
+    encoder: BertModel, tokenizer: Tokenizer
+) -> None:
+    with torch.no_grad():  # tokens of many sizes
+        words = encoder.embeddings.word_embeddings.weight
+        words *= torch.rand(len(words), 1) * 1.5 + 0.5
+    reserved = _separate(encoder, tokenizer)
+    sample = read_sample(encoder, _pairs(tokenizer))
+    flags = [
+        each[:, reserved.segment] * (2 * sample.segments - 1)
+        for each in (sample.embedded, sample.states)
+    ]
+    assert flags[0].std() / flags[0].mean() > 0.2
+    assert flags[1].std() / flags[1].mean() < 0.1
+    assert flags[1].mean() == pytest.approx(2.0, rel=0.15)
 
 
 def test_restore_flags_hides_it_again_where_training_has_changed_the_deviations(

@@ -23,7 +23,7 @@ _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
 _TAIL = 2000
 
-_MODEL_SECONDS = {"minilm-l6": 30, "minilm-l12": 32, "base": 45, "large": 70}
+_MODEL_SECONDS = {"minilm-l6": 34, "minilm-l12": 36, "base": 50, "large": 77}
 """Most of it goes into reading, rounding and uploading weights, once for each precision."""
 
 CPU_TESTS = ("tests/test_cpu.py", "tests/test_parity.py", "tests/test_quantization.py")
@@ -64,7 +64,7 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
     # Kernels are compiled for widths, not for numbers of layers.
     one_of_each_width = {SHAPES[shape]["hidden_size"]: shape for shape in reversed(scale.shapes)}
     stages = [
-        [_child("build", 70), _child("inputs", 60), _child("machine", 30)],
+        [_child("build", 30), _child("inputs", 30), _child("machine", 30)],
         [
             _tests("kernel-tests", ["tests/test_kernels.py"], rehearsal, 145, workers=3),
             _tests("encoder-tests", ["tests/test_triton.py"], rehearsal, 145, workers=12),
@@ -72,8 +72,8 @@ def plan(scale: Scale, rehearsal: bool) -> list[list[Phase]]:
             *(_child("warm-up", 105, shape) for shape in one_of_each_width.values()),
         ],
         [_child("cpu-bench", 28)],
-        [_child("ceilings", 15)],
-        [_child("operators", 50)],
+        [_child("ceilings", 10)],
+        [_child("operators", 25)],
         *([_child("models", _MODEL_SECONDS.get(shape, 35), shape)] for shape in scale.shapes),
         [_child("compiled", 30)],
     ]

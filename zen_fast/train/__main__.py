@@ -13,7 +13,7 @@ from zen_fast.errors import MissingDependencyError
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
-Train a small cross-encoder reranker; a CPU is enough, a GPU much faster.
+Train a small cross-encoder reranker, on a GPU in minutes, on a CPU in hours.
 
 Stages, each left in the work folder, so that the same command continues an interrupted run:
   1. prepare   mine candidates, let BM25 and the base model (as a bi-encoder) rate every one; take
@@ -29,7 +29,8 @@ has filled (--prepare-only) can be trained on another.
 """
 _EPILOG = """\
 examples:
-  python -m zen_fast.train --recipe zen-mini --data data/ --base all-MiniLM-L6-v2/ --out my-model/
+  python -m zen_fast.train --recipe zen-mini-cpu --data data/ --base all-MiniLM-L6-v2/ \\
+      --out my-model/
   python -m zen_fast.train --recipe zen-mini-tuned --start my-model/ --data data/ \\
       --base all-MiniLM-L6-v2/ --device cuda --out my-tuned-model/
 

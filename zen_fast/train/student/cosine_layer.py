@@ -111,7 +111,9 @@ def _attend_to_segments(attention: Any, sample: TokenSample, num_heads: int) -> 
     """The first half of the heads averages the query's tokens, the other the document's."""
     head_size = attention.query.weight.shape[0] // num_heads
     is_document = torch.where(sample.segments == 1, 1.0, -1.0)
-    weights, bias = fit_reading(sample.states, is_document)
+    # Documents are longer: as many tokens of either segment must not mean that queries are misread.
+    shares = torch.bincount(sample.segments, minlength=2) / len(sample.segments)
+    weights, bias = fit_reading(sample.states, is_document, 0.5 / shares[sample.segments])
     attention.query.bias[::head_size] = 1.0
     scale = _CONTRAST * math.sqrt(head_size)
     for head in range(num_heads):
