@@ -38,7 +38,7 @@ _TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 32768}
 _POSITIONS = (4, 36)
 """Where a document begins: behind queries of 2 to 34 tokens."""
 _WARMUP_STEPS = 50
-_RESTORE_EVERY = 20
+_RESTORE_FLAGS_EVERY = 20
 _DECAY_SHARE = 0.6
 _MAX_GRAD_NORM = 1.0
 
@@ -164,7 +164,7 @@ class SegmentDistillation:
         num_texts = sum(map(len, segments))
         rng = np.random.default_rng([self._recipe.seed, step])
         reader = SegmentReader(self._encoder, self._tokenizer, rng)
-        if step % _RESTORE_EVERY == 0:
+        if step % _RESTORE_FLAGS_EVERY == 0:
             restore_flags(self._encoder, self._reserved, lambda: reader.read(segments))
         total = 0.0
         for segment, texts in enumerate(segments):

@@ -106,12 +106,12 @@ def keep_segments_apart(encoder: BertModel, reserved: Reserved) -> None:
 def _level(layer: Any, segment: int) -> None:
     """One neuron for the document's + and one for the query's -."""
     inputs, outputs = layer.intermediate.dense, layer.output.dense
-    signs = torch.tensor([1.0, -1.0])
+    signs = inputs.weight.new_tensor([1.0, -1.0])
     inputs.weight[-_LEVELLERS:] = 0
-    inputs.weight[-_LEVELLERS:, segment] = signs.to(inputs.weight)
+    inputs.weight[-_LEVELLERS:, segment] = signs
     inputs.bias[-_LEVELLERS:] = -_FLAG
     outputs.weight[:, -_LEVELLERS:] = 0
-    outputs.weight[segment, -_LEVELLERS:] = -2.0 * signs.to(inputs.weight)
+    outputs.weight[segment, -_LEVELLERS:] = -2.0 * signs
 
 
 def _set_flags(encoder: BertModel, reserved: Reserved, seen: _Observation) -> None:
