@@ -24,7 +24,7 @@ from zen_fast.train.student import distillation as distillation_module
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.cutting import thin_feed_forwards
-from zen_fast.train.student.distillation import Embed, SegmentDistillation, SegmentReader
+from zen_fast.train.student.distillation import Embed, SegmentDistillation, segment_means
 from zen_fast.train.student.material import Material
 from zen_fast.train.student.pattern import (
     attention_mask,
@@ -105,8 +105,16 @@ def _pairs(tokenizer: Tokenizer, count: int = 80) -> list[Pair]:
 
 
 def _separate(encoder: BertModel, tokenizer: Tokenizer) -> Reserved:
-    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(0))
-    return separate_segments(encoder, lambda: reader.read([_texts(16, 5)] * 2))
+    return separate_segments(encoder, lambda: _means(encoder, tokenizer, _texts(16, 5)))
+
+
+def _means(encoder: BertModel, tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+    """(2, num_texts, hidden) of texts as queries and as documents, each paired with itself."""
+    means = torch.empty(2, len(texts), encoder.config.hidden_size)
+    with torch.no_grad():
+        for places, *some in segment_means(encoder, tokenizer, texts, texts, toy_recipe()):
+            means[:, places] = torch.stack(some)
+    return means
 
 
 def _query_states(encoder: BertModel, ids: list[int], query_length: int) -> torch.Tensor:
@@ -121,8 +129,7 @@ def test_thin_feed_forwards_keeps_the_neurons_that_contribute(
         layer.output.dense.weight.data[:, ::3] = 0
 
     def means(model: BertModel) -> torch.Tensor:
-        with torch.no_grad():
-            return SegmentReader(model, tokenizer, np.random.default_rng(0)).means(_texts(9, 1), 0)
+        return _means(model, tokenizer, _texts(9, 1))
 
     thin = thin_feed_forwards(wide, 160, lambda: means(wide))
     assert thin.config.intermediate_size == 160
@@ -151,11 +158,11 @@ def test_separate_segments_hides_the_document_from_the_query(
         moved.weight += 1.0
         moved.bias += 1.0
     keep_segments_apart(encoder, reserved)
-    assert moved.weight[reserved.all, :-2].abs().max() == 0  # the last two keep a size
-    assert moved.bias[reserved.all].abs().max() == 0
+    assert moved.weight[reserved.all, :-4].abs().max() == 0  # the last four keep a size
+    assert moved.bias[reserved.all].abs().max() < 0.1
 
 
-def test_segment_coordinate_keeps_its_size_through_layers_of_any_deviation(
+def test_segment_coordinates_are_set_or_unset_behind_norms_of_any_deviation(
     encoder: BertModel, tokenizer: Tokenizer
 ) -> None:
     with torch.no_grad():  # tokens of many sizes
@@ -163,13 +170,16 @@ def test_segment_coordinate_keeps_its_size_through_layers_of_any_deviation(
         words *= torch.rand(len(words), 1) * 1.5 + 0.5
     reserved = _separate(encoder, tokenizer)
     sample = read_sample(encoder, _pairs(tokenizer))
-    flags = [
-        each[:, reserved.segment] * (2 * sample.segments - 1)
-        for each in (sample.embedded, sample.states)
-    ]
-    assert flags[0].std() / flags[0].mean() > 0.2
-    assert flags[1].std() / flags[1].mean() < 0.1
-    assert flags[1].mean() == pytest.approx(2.0, rel=0.15)
+    for segment in (0, 1):
+        there = sample.segments == segment
+        own, other = reserved.segments[segment], reserved.segments[1 - segment]
+        for states in (sample.embedded[there], sample.states[there]):
+            torch.testing.assert_close(
+                states[:, other], states[:, reserved.unset], rtol=0, atol=1e-3
+            )
+            flags = states[:, own] - states[:, reserved.unset]
+            assert flags.mean() == pytest.approx(3.0, rel=0.2)
+            assert flags.min() > 1.0
 
 
 def test_restore_flags_hides_it_again_where_training_has_changed_the_deviations(
@@ -180,10 +190,10 @@ def test_restore_flags_hides_it_again_where_training_has_changed_the_deviations(
     with torch.no_grad():
         for layer in encoder.encoder.layer:
             layer.output.dense.weight *= 8
+    keep_segments_apart(encoder, reserved)
     assert _influence(encoder, tokenizer) > 3 * apart
-    reader = SegmentReader(encoder, tokenizer, np.random.default_rng(0))
     for _ in range(2):  # what is restored stays
-        restore_flags(encoder, reserved, lambda: reader.read([_texts(16, 5)] * 2))
+        restore_flags(encoder, reserved, lambda: _means(encoder, tokenizer, _texts(16, 5)))
         assert _influence(encoder, tokenizer) < 1.5 * apart
 
 
@@ -194,7 +204,7 @@ class _Base:
     embeddings = np.random.default_rng(0).standard_normal((12, 96)).astype(np.float32)
 
     def draw(self, step: int) -> tuple[list[str], list[str]]:
-        return self.texts[:6], self.texts
+        return self.texts, self.texts[::-1]
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         return self.embeddings[[self.texts.index(text) for text in texts]]
@@ -216,11 +226,9 @@ def test_distillation_brings_segment_means_to_the_embeddings(
     reserved = _separate(encoder, tokenizer)
 
     def similarity() -> float:
-        reader = SegmentReader(encoder, tokenizer, np.random.default_rng(1))
-        with torch.no_grad():
-            means = reader.means(_Base.texts, 1)
-        wanted = torch.from_numpy(_Base.embeddings)
-        return float(functional.cosine_similarity(means, wanted, dim=1).mean())
+        means = _means(encoder, tokenizer, _Base.texts)
+        wanted = torch.from_numpy(_Base.embeddings)[None]
+        return float(functional.cosine_similarity(means, wanted, dim=2).mean())
 
     before = similarity()
     distillation = _distillation(encoder, tokenizer, reserved, 60, tmp_path / "state.pt")
@@ -271,15 +279,14 @@ class _Interrupting:
         return self._embed(texts)
 
 
-def test_segment_reader_reads_a_text_alike_alone_and_in_a_batch(
+def test_segment_means_are_alike_alone_and_in_a_batch(
     encoder: BertModel, tokenizer: Tokenizer
 ) -> None:
     texts = [*_texts(30, 3, 40), *_texts(5, 4, 3)]
-    with torch.no_grad():
-        means = SegmentReader(encoder, tokenizer, np.random.default_rng(0)).means(texts, 0)
-        for text, row in zip(texts, means, strict=True):
-            reader = SegmentReader(encoder, tokenizer, np.random.default_rng(1))
-            torch.testing.assert_close(reader.means([text], 0)[0], row, rtol=1e-4, atol=1e-5)
+    means = _means(encoder, tokenizer, texts)
+    for place, text in enumerate(texts):
+        alone = _means(encoder, tokenizer, [text])[:, 0]
+        torch.testing.assert_close(alone, means[:, place], rtol=1e-4, atol=1e-5)
 
 
 def test_material_is_drawn_from_the_split_and_the_same_for_the_same_step() -> None:

@@ -34,14 +34,3 @@ class PairEncoder:
         head = [cls_id, *query_ids[: self.max_query_length], sep_id]
         room = self.max_length - len(head) - 1
         return [([*head, *ids[:room], sep_id], len(head)) for ids in document_ids]
-
-
-def segment_ids(
-    tokenizer: Tokenizer, texts: Sequence[str], segment: int, max_length: int
-) -> list[list[int]]:
-    """The share of a pair that each text would have: [CLS] query [SEP], or document [SEP]."""
-    head = [token_id(tokenizer, "[CLS]")] if segment == 0 else []
-    sep_id = token_id(tokenizer, "[SEP]")
-    room = max_length - len(head) - 1
-    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    return [[*head, *encoding.ids[:room], sep_id] for encoding in encodings]

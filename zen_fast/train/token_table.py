@@ -26,12 +26,6 @@ _LENGTH_STEP = {"cpu": 1, "cuda": 16}
 """Padded lengths are multiples: attention kernels want that of a mask, and memory is reused."""
 
 
-def padded_length(longest: int, device: torch.device) -> int:
-    """Tokens that the rows of a batch are padded to."""
-    step = _LENGTH_STEP[device.type]
-    return -(-longest // step) * step
-
-
 @dataclass(frozen=True)
 class PaddedPairs:
     """Pairs [CLS] query [SEP] document [SEP], behind each as much padding as the longest has not.
@@ -112,8 +106,9 @@ class TokenTable:
         lengths = head_lengths + document_lengths + 1
         spans = np.stack([self._starts[queries], head_lengths, self._starts[documents], lengths])
         order = np.argsort(-lengths, kind="stable")
+        step = _LENGTH_STEP[self._device.type]
         while len(order):
-            longest = padded_length(int(lengths[order[0]]), self._device)
+            longest = -(-int(lengths[order[0]]) // step) * step
             num_pairs = max(1, _TOKENS_PER_FORWARD[self._device.type] // longest)
             batch, order = order[:num_pairs], order[num_pairs:]
             yield batch, self._gather(spans[:, batch], longest)

@@ -1,11 +1,12 @@
 """A last layer that computes the cosine of two segments' means, out of ordinary BERT weights.
 
 At every token, that of the score among them, half of the heads average the query's tokens and half
-the document's, each on the same orthogonal directions; LayerNorm gives both averages a common size.
-The feed-forward part then multiplies them: gelu(x) + gelu(-x) is close to 0.8 x^2 for small x, and
-a product is the difference of two squares, 4 a b = (a + b)^2 - (a - b)^2. Random rotations on the
-way spread every direction over all coordinates, which leaves no weight much larger than its
-neighbours (int8 asks for that).
+the document's, each on the same orthogonal directions. Scaled to be typically of one size, a and b,
+they leave the LayerNorm with a product in proportion to a b / (a^2 + b^2), which where they are
+equal hardly depends on either. The feed-forward part then multiplies them: gelu(x) + gelu(-x) is
+close to 0.8 x^2 for small x, and a product is the difference of two squares,
+4 a b = (a + b)^2 - (a - b)^2. Random rotations on the way spread every direction over all
+coordinates, which leaves no weight much larger than its neighbours (int8 asks for that).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from zen_fast.train.student.pattern import is_query_independent
-from zen_fast.train.student.sample import TokenSample, fit_reading, layers_of
-from zen_fast.train.student.segments import Reserved
+from zen_fast.train.student.sample import TokenSample, layers_of
+from zen_fast.train.student.segments import FLAG, Reserved
 
-_CONTRAST = 4.0
-"""A head attends to the other segment's tokens by exp(-2 * contrast)."""
+_CONTRAST = 40.0
+"""A head gives a token of the other segment exp(-contrast) of the attention: enough where the
+segment's coordinate has faded to a fifth. Tokens of its own segment all get the same."""
 _BOOST = 8.0
-"""The averages outweigh what a token itself brings along by about this factor."""
+"""The query's average outweighs what a token itself brings along by about this factor, and the
+document's, which is of more tokens and smaller, is brought to the same size."""
 _SQUARE_INPUT = 0.4
 """Scale of the inputs of gelu(x) + gelu(-x), small enough for a square."""
 _SQUARE_GAIN = math.sqrt(2 / math.pi)
@@ -63,19 +66,26 @@ def add_cosine_layer(
     half = student.config.hidden_size // 2
     num_products = min(half - 1, (student.config.intermediate_size - 2 * _COPIES) // 4)
     _clear(layer)
-    _attend_to_segments(layer.attention.self, sample, student.config.num_attention_heads)
-    directions = _shared_directions(sample.segment_means(), reserved, num_products)
+    _attend_to_segments(layer.attention.self, reserved, student.config.num_attention_heads)
+    segment_means = sample.segment_means()
+    means = segment_means.index_fill(1, torch.tensor(reserved.all), 0.0)
+    directions = _shared_directions(means, num_products)
+    query_size, document_size = (means[first::2].norm(dim=1).mean() for first in (0, 1))
     root = math.sqrt(_BOOST)
     value, output = layer.attention.self.value, layer.attention.output.dense
     mixing = _rotation(num_products) * root
-    for first in (0, half):
+    for first, scale in ((0, 1.0), (half, query_size / document_size)):
         side = slice(first, first + num_products)
-        value.weight[side] = directions * root
+        value.weight[side] = directions * root * scale
         output.weight[side, side] = mixing
-    # Beside the average of the segment whose words are marked.
-    words = (2 * half if is_query_independent(encoder.config) else half) - 1
-    value.weight[words, reserved.words] = root
+    # Beside the average of the segment whose words are marked, and centred: behind the LayerNorm
+    # it must not tell what that divides by.
+    marked = 1 if is_query_independent(encoder.config) else 0
+    words = (half, 2 * half)[marked] - 1
+    marks = segment_means[marked::2, reserved.words] - segment_means[marked::2, reserved.unset]
+    value.weight[words, [reserved.words, reserved.unset]] = torch.tensor([root, -root])
     output.weight[words, words] = root
+    output.bias[words] = -_BOOST * marks.mean()
     features = Features((*range(_COPIES // 2), *range(half, half + _COPIES // 2)), words)
     _multiply(layer, num_products, half, features)
     return student, features
@@ -107,24 +117,19 @@ def _clear(layer: Any) -> None:
         norm.bias.zero_()
 
 
-def _attend_to_segments(attention: Any, sample: TokenSample, num_heads: int) -> None:
+def _attend_to_segments(attention: Any, reserved: Reserved, num_heads: int) -> None:
     """The first half of the heads averages the query's tokens, the other the document's."""
     head_size = attention.query.weight.shape[0] // num_heads
-    is_document = torch.where(sample.segments == 1, 1.0, -1.0)
-    # Documents are longer: as many tokens of either segment must not mean that queries are misread.
-    shares = torch.bincount(sample.segments, minlength=2) / len(sample.segments)
-    weights, bias = fit_reading(sample.states, is_document, 0.5 / shares[sample.segments])
     attention.query.bias[::head_size] = 1.0
-    scale = _CONTRAST * math.sqrt(head_size)
     for head in range(num_heads):
-        sign = -1.0 if head < num_heads // 2 else 1.0
-        attention.key.weight[head * head_size] = sign * scale * weights
-        attention.key.bias[head * head_size] = sign * scale * bias
+        hidden = reserved.document if head < num_heads // 2 else reserved.query
+        gain = -_CONTRAST * math.sqrt(head_size) / FLAG
+        attention.key.weight[head * head_size, hidden] = gain
+        attention.key.weight[head * head_size, reserved.unset] = -gain
 
 
-def _shared_directions(means: Tensor, reserved: Reserved, count: int) -> Tensor:
+def _shared_directions(means: Tensor, count: int) -> Tensor:
     """(count, hidden) orthonormal directions that keep most of the means, turned at random."""
-    means = means.index_fill(1, torch.tensor(reserved.all), 0.0)
     units = functional.normalize(means, dim=1)
     found: Tensor = torch.linalg.eigh(units.T @ units).eigenvectors.T[-count:]
     return _rotation(count) @ found

@@ -1,7 +1,11 @@
-"""Teaching a cut encoder to embed each segment as the base model embeds the text alone."""
+"""Teaching a cut encoder to embed each segment as the base model embeds the text alone.
+
+Texts are read in pairs as they come, so that the lesson is also to look past the other segment.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -16,84 +20,46 @@ from transformers import BertModel
 
 from zen_fast.train.errors import ResumeError
 from zen_fast.train.loss import embedding_loss
-from zen_fast.train.pairs import segment_ids
 from zen_fast.train.recipe import Recipe
 from zen_fast.train.resuming import changed_fields, save_state
-from zen_fast.train.student.reading import mean_where, multiplied_in_bf16
+from zen_fast.train.student.reading import encode, means_of_segments, multiplied_in_bf16
 from zen_fast.train.student.segments import Reserved, keep_segments_apart, restore_flags
 from zen_fast.train.teacher import Scores
-from zen_fast.train.token_table import padded_length
+from zen_fast.train.token_table import Indices, TokenTable
 
 Embeddings = npt.NDArray[np.float16]
 Draw = Callable[[int], tuple[Sequence[str], Sequence[str]]]
-"""The queries and the documents of a step."""
+"""The queries and the documents of a step, as many of each."""
 Embed = Callable[[Sequence[str]], Scores]
 """The base model's embeddings, (num_texts, hidden)."""
 
 CHECKPOINT_EVERY = 100
 _PRINT_EVERY = 50
-_MAX_LENGTH = 128
-_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 32768}
-"""Padded: as many as fill the device, and on a CPU as fit its cache."""
-_POSITIONS = (4, 36)
-"""Where a document begins: behind queries of 2 to 34 tokens."""
 _WARMUP_STEPS = 50
 _RESTORE_FLAGS_EVERY = 20
 _DECAY_SHARE = 0.6
 _MAX_GRAD_NORM = 1.0
 
 
-class SegmentReader:
-    """Reads single texts in the place that they have in a pair."""
+def segment_means(
+    encoder: BertModel,
+    tokenizer: Tokenizer,
+    queries: Sequence[str],
+    documents: Sequence[str],
+    recipe: Recipe,
+) -> Iterator[tuple[Indices, Tensor, Tensor]]:
+    """What an encoder makes of queries and documents, one of each in a pair.
 
-    def __init__(self, encoder: BertModel, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
-        self._encoder = encoder
-        self._tokenizer = tokenizer
-        self._rng = rng
-
-    def batches(self, texts: Sequence[str], segment: int) -> Iterator[tuple[list[int], Tensor]]:
-        """Mean hidden states (num_rows, hidden) of texts of like lengths, and which these are.
-
-        A query (segment 0) begins with [CLS], at position 0; a document (1) anywhere.
-        """
-        rows = segment_ids(self._tokenizer, texts, segment, _MAX_LENGTH)
-        room = _TOKENS_AT_ONCE[self._encoder.device.type]
-        left = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        while left:
-            count = max(1, room // len(rows[left[-1]]))
-            left, some = left[:-count], left[-count:]
-            yield some, self._means([rows[index] for index in some], segment)
-
-    def means(self, texts: Sequence[str], segment: int) -> Tensor:
-        """The same of all texts, in their order."""
-        places, parts = zip(*self.batches(texts, segment), strict=True)
-        return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
-
-    def read(self, segments: Sequence[Sequence[str]]) -> None:
-        """Read queries and documents for whoever observes the encoder."""
-        for segment, texts in enumerate(segments):
-            self.means(texts, segment)
-
-    def _means(self, rows: Sequence[Sequence[int]], segment: int) -> Tensor:
-        device = self._encoder.device
-        lengths = np.array([len(row) for row in rows])
-        places = np.arange(padded_length(int(lengths.max()), device))
-        is_token = places < lengths[:, None]
-        ids = np.zeros(is_token.shape, np.int64)
-        ids[is_token] = np.concatenate(rows)
-        first = self._rng.integers(*_POSITIONS, len(rows)) * segment
-        input_ids, mask, positions = (
-            torch.from_numpy(each).to(device)
-            for each in (ids, is_token.astype(np.int64), first[:, None] + places)
-        )
-        with multiplied_in_bf16(device):
-            states = self._encoder(
-                input_ids=input_ids,
-                attention_mask=mask,
-                token_type_ids=torch.full_like(input_ids, segment),
-                position_ids=positions,
-            ).last_hidden_state
-        return mean_where(states.float(), mask)
+    Yields:
+        some pairs' places, and their segments' mean hidden states, each (num_places, hidden).
+    """
+    lengths = recipe.max_query_length, recipe.max_length
+    table = TokenTable(tokenizer, [*queries, *documents], *lengths, encoder.device)
+    numbers = np.arange(len(queries))
+    for places, pairs in table.batches(numbers, numbers + len(queries)):
+        with multiplied_in_bf16(encoder.device):
+            states = encode(encoder, pairs).last_hidden_state
+        yield places, *means_of_segments(states.float(), pairs)
 
 
 class SegmentDistillation:
@@ -160,24 +126,28 @@ class SegmentDistillation:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.distillation_learning_rate * self._schedule(step)
         self._optimizer.zero_grad()
-        segments = self._draw(step)
-        num_texts = sum(map(len, segments))
-        rng = np.random.default_rng([self._recipe.seed, step])
-        reader = SegmentReader(self._encoder, self._tokenizer, rng)
+        texts = self._draw(step)
         if step % _RESTORE_FLAGS_EVERY == 0:
-            restore_flags(self._encoder, self._reserved, lambda: reader.read(segments))
+            restore_flags(
+                self._encoder, self._reserved, lambda: deque(self._means(texts), maxlen=0)
+            )
+        wanted = np.stack([self._embed(segment) for segment in texts]).astype(np.float32)
         total = 0.0
-        for segment, texts in enumerate(segments):
-            wanted = torch.from_numpy(self._embed(texts).astype(np.float32))
-            for places, means in reader.batches(texts, segment):
-                given = wanted[places].to(means.device)
-                loss = embedding_loss(means, given, self._reserved.all) * len(places) / num_texts
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += float(loss.detach())
+        for places, *means in self._means(texts):
+            given = torch.from_numpy(wanted[:, places]).to(self._encoder.device).flatten(0, 1)
+            loss = embedding_loss(torch.cat(means), given, self._reserved.all)
+            loss = loss * (len(places) / wanted.shape[1])
+            loss.backward()
+            total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRAD_NORM)
         self._optimizer.step()
         keep_segments_apart(self._encoder, self._reserved)
         return total
+
+    def _means(
+        self, texts: tuple[Sequence[str], Sequence[str]]
+    ) -> Iterator[tuple[Indices, Tensor, Tensor]]:
+        return segment_means(self._encoder, self._tokenizer, *texts, self._recipe)
 
     def _schedule(self, step: int) -> float:
         """Warm-up, constant, then linear decay to zero."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, BertModel
 
@@ -16,7 +16,7 @@ from zen_fast.train.recipe import Recipe
 from zen_fast.train.student.calibration import calibrate
 from zen_fast.train.student.cosine_layer import add_cosine_layer
 from zen_fast.train.student.cutting import thin_feed_forwards
-from zen_fast.train.student.distillation import Draw, Embed, SegmentDistillation, SegmentReader
+from zen_fast.train.student.distillation import Draw, Embed, SegmentDistillation, segment_means
 from zen_fast.train.student.sample import read_sample
 from zen_fast.train.student.segments import Reserved, restore_flags, separate_segments
 from zen_fast.train.student.word_match import add_word_match, least_used_head, word_weights
@@ -50,7 +50,7 @@ def make_student(
     typical = draw(0)
 
     def read_typical() -> None:  # by the encoder as it is by then
-        SegmentReader(encoder, tokenizer, np.random.default_rng(recipe.seed)).read(typical)
+        deque(segment_means(encoder, tokenizer, *typical, recipe), maxlen=0)
 
     if recipe.feed_forward_size:
         encoder = thin_feed_forwards(encoder, recipe.feed_forward_size, read_typical)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, BertModel
 
 from zen_fast.train.student.pattern import attention_mask, is_query_independent
 from zen_fast.train.token_table import Indices, PaddedPairs, TokenTable
@@ -55,7 +55,7 @@ def padded_logits(
     Args:
         token_types: (num_pairs, longest), where they are not the pairs' own.
     """
-    return _logits(model, pairs, _encode(model, pairs, token_types).last_hidden_state)
+    return _logits(model, pairs, encode(model.bert, pairs, token_types).last_hidden_state)
 
 
 def read_batches(
@@ -82,34 +82,41 @@ def multiplied_in_bf16(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
 
 
-def mean_where(states: Tensor, mask: Tensor) -> Tensor:
-    """(num_rows, num_tokens, hidden) → (num_rows, hidden): mean of the tokens that `mask` names."""
+def encode(
+    encoder: BertModel,
+    pairs: PaddedPairs,
+    token_types: Tensor | None = None,
+    with_states: bool = False,
+) -> Any:
+    """The stock encoder's output for pairs, by its attention pattern.
+
+    Args:
+        token_types: (num_pairs, longest), where they are not the pairs' own.
+        with_states: keep the hidden states before and behind every layer.
+    """
+    return encoder(
+        input_ids=pairs.input_ids,
+        token_type_ids=pairs.token_type_ids if token_types is None else token_types,
+        attention_mask=attention_mask(encoder.config, pairs.is_token, pairs.in_head),
+        output_hidden_states=with_states,
+    )
+
+
+def means_of_segments(states: Tensor, pairs: PaddedPairs) -> tuple[Tensor, Tensor]:
+    """Means of (num_pairs, longest, hidden) over the queries and over the documents."""
+    in_document = pairs.is_token & ~pairs.in_head
+    return _mean_where(states, pairs.in_head), _mean_where(states, in_document)
+
+
+def _mean_where(states: Tensor, mask: Tensor) -> Tensor:
     return (states * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 def _with_means(
     student: BertForSequenceClassification, pairs: PaddedPairs
 ) -> tuple[Tensor, Tensor, Tensor]:
-    *_, middle, last = _encode(student, pairs, None, with_states=True).hidden_states
-    return (
-        _logits(student, pairs, last)[:, 0],
-        mean_where(middle, pairs.in_head),
-        mean_where(middle, pairs.is_token & ~pairs.in_head),
-    )
-
-
-def _encode(
-    model: BertForSequenceClassification,
-    pairs: PaddedPairs,
-    token_types: Tensor | None,
-    with_states: bool = False,
-) -> Any:
-    return model.bert(
-        input_ids=pairs.input_ids,
-        token_type_ids=pairs.token_type_ids if token_types is None else token_types,
-        attention_mask=attention_mask(model.config, pairs.is_token, pairs.in_head),
-        output_hidden_states=with_states,
-    )
+    *_, middle, last = encode(student.bert, pairs, with_states=True).hidden_states
+    return _logits(student, pairs, last)[:, 0], *means_of_segments(middle, pairs)
 
 
 def _logits(model: BertForSequenceClassification, pairs: PaddedPairs, states: Tensor) -> Tensor:

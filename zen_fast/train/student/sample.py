@@ -73,21 +73,17 @@ def read_sample(encoder: BertModel, pairs: Sequence[Pair]) -> TokenSample:
     )
 
 
-def fit_reading(
-    states: Tensor, wanted: Tensor, counts: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def fit_reading(states: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The weights (hidden) and bias () of the ridge regression of `wanted` on the states.
 
     Args:
         states: (num_tokens, hidden)
         wanted: (num_tokens)
-        counts: (num_tokens) how much each token counts; all the same where it is None.
     """
     ones = torch.ones(len(states), 1)
     inputs = torch.cat([states, ones], dim=1).double()
-    weighed = inputs if counts is None else inputs * counts[:, None]
-    gram = weighed.T @ inputs
+    gram = inputs.T @ inputs
     penalty = _RIDGE * gram.diagonal().mean() * torch.ones(len(gram), dtype=torch.double)
     penalty[-1] = 0.0
-    solution = torch.linalg.solve(gram + torch.diag(penalty), weighed.T @ wanted.double())
+    solution = torch.linalg.solve(gram + torch.diag(penalty), inputs.T @ wanted.double())
     return solution[:-1].float(), solution[-1].float()
