@@ -39,9 +39,10 @@ others does not lose its flag layer by layer."""
 _SHARPNESS = 2.0
 """gelu(sharpness * x) / sharpness is close to max(x, 0), and is 0 at 0."""
 _NUM_LEVELLERS = 4
-_GATE = 8.0
-"""A token of the other segment gets exp(-gate) of the attention that its own would get: little
-enough to embed as if alone, enough for training to find the other segment."""
+_GATE = 5.0
+"""A token of the other segment gets exp(-gate) of the attention that its own would get. A long
+document then has a tenth of a query's attention: little enough for distillation to look past, and
+enough for training to find the other segment (with 8 it did not)."""
 
 
 @dataclass(frozen=True)
