@@ -56,7 +56,7 @@ class Reserved:
     unset: int
     """Never set: what LayerNorms make of zero."""
     words: int
-    """Zero, until a head marks repeated words here."""
+    """As `unset`, until a head marks repeated words here."""
 
     @property
     def segments(self) -> list[int]:
