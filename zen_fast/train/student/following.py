@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +16,8 @@ from zen_fast.train.token_table import TokenTable
 
 _SAMPLE_LISTS = 120
 _LEAST_CORRELATION = 0.35
-"""Coordinates that a student was given for something else are at 0 or below, those that still
-embed, after any training so far, above 0.8."""
+"""Coordinates that a student was given for something else are below 0.3, nearly all others, after
+any training so far, above 0.8."""
 
 
 def apart_coordinates(
@@ -34,15 +36,21 @@ def apart_coordinates(
     model.train(False)
     with torch.inference_mode():
         output = read_pairs(model, tokens, queries, documents)
-    means = torch.cat([output.query_means, output.document_means]).numpy().astype(np.float64)
-    wanted = embeddings[np.concatenate([queries, documents])].astype(np.float64)
-    correlations = _correlations(means, wanted)
+    correlations = _correlations(
+        _centred(output.query_means.numpy(), output.document_means.numpy()),
+        _centred(embeddings[queries], embeddings[documents]),
+    )
     return [int(index) for index in np.flatnonzero(correlations < _LEAST_CORRELATION)]
 
 
+def _centred(*segments: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Each segment's rows without its mean: to tell the segments apart is not to follow."""
+    parts = [rows.astype(np.float64) for rows in segments]
+    return np.concatenate([rows - rows.mean(axis=0) for rows in parts])
+
+
 def _correlations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(num_columns,) of each column of the one with the other's; 0 where one is constant."""
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    """(num_columns,) of each centred column with the other array's; 0 where one is constant."""
     sizes = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
     products = (a * b).sum(axis=0)
     correlations: NDArray[np.float64] = np.zeros_like(products)

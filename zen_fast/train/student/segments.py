@@ -38,7 +38,6 @@ _GAIN = 1.5
 others does not lose its flag layer by layer."""
 _SHARPNESS = 2.0
 """gelu(sharpness * x) / sharpness is close to max(x, 0), and is 0 at 0."""
-_NUM_LEVELLERS = 4
 _GATE = 5.0
 """A token of the other segment gets exp(-gate) of the attention that its own would get. A long
 document then has a tenth of a query's attention: little enough for distillation to look past, and
@@ -138,12 +137,11 @@ def _gate(attention: Any, reserved: Reserved, head_size: int) -> None:
 
 
 def _level(layer: Any, reserved: Reserved) -> None:
-    """The last four neurons make min(gain * f, FLAG) of each segment's f."""
+    """The last neurons, two for each segment, make min(gain * f, FLAG) of its f."""
     inputs, outputs = layer.intermediate.dense, layer.output.dense
     ramps = ((0.0, _GAIN - 1), (FLAG / _GAIN, -_GAIN))
-    for neuron, (coordinate, (begin, slope)) in enumerate(
-        itertools.product(reserved.segments, ramps), start=-_NUM_LEVELLERS
-    ):
+    levellers = list(itertools.product(reserved.segments, ramps))
+    for neuron, (coordinate, (begin, slope)) in enumerate(levellers, start=-len(levellers)):
         inputs.weight[neuron] = 0
         inputs.weight[neuron, coordinate] = _SHARPNESS
         inputs.weight[neuron, reserved.unset] = -_SHARPNESS
