@@ -133,8 +133,11 @@ class Trainer:
             str(folder), dtype=torch.float32, attn_implementation="sdpa"
         )
         self.student = start.to(self._device).train()
-        # Words that training never shows keep their place beside those it does.
+        # Words that training never shows keep their place beside those it does. So do positions:
+        # the last are in few batches, Adam's steps are as long for these, and the head that finds
+        # a query's words in the document reads a word and its position as one sum.
         self.student.bert.embeddings.word_embeddings.requires_grad_(False)
+        self.student.bert.embeddings.position_embeddings.requires_grad_(False)
         self._parameters = [part for part in self.student.parameters() if part.requires_grad]
         self._optimizer = self._make_optimizer()
 
