@@ -371,6 +371,21 @@ def test_readme_first_stages_are_those_of_the_committed_results() -> None:
         assert max(figures) == figures[2]
 
 
+def test_readme_loss_ablation_is_that_of_the_committed_results() -> None:
+    report = _results("benchmarks/results/zen-mini-loss-ablation.json")
+    words = {8: "eight"}[len(report["collections"])]
+    assert f"no difference that {words} collections could show" in README
+    compared = report["listwise_over_pointwise"]["all eight"]
+    low, high = compared["low"], compared["high"]
+    assert low < 0 < high
+    figures = (
+        f"listwise {compared['difference']:+.1f} points of nDCG@10 on their mean, "
+        f"95 % interval {low:+.1f} to {high:+.1f}, after "
+        f"{report['training']['listwise']['recipe']['num_steps']} steps each"
+    )
+    assert figures in README.replace("\n", " ")
+
+
 def test_readme_installs_only_extras_that_exist() -> None:
     declared = set(
         re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)

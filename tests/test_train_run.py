@@ -163,9 +163,21 @@ def test_prepare_with_a_start_takes_it_as_it_is(
     start = BertForSequenceClassification.from_pretrained(tmp_path / "start", dtype=torch.float32)
     for name, tensor in start.state_dict().items():
         assert torch.equal(trainer.student.state_dict()[name], tensor)
+
+
+def test_training_leaves_words_and_positions_where_they_are(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    prepare(tuned, data, base, tmp_path / "work")
+    trainer = Trainer(tuned, tmp_path / "work")
+    start = {name: tensor.clone() for name, tensor in trainer.student.state_dict().items()}
     trainer.run()
-    classifier = trainer.student.state_dict()["classifier.weight"]
-    assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
+    kept = {n for n, after in trainer.student.state_dict().items() if torch.equal(after, start[n])}
+    embeddings = "bert.embeddings"
+    assert kept == {
+        f"{embeddings}.word_embeddings.weight",
+        f"{embeddings}.position_embeddings.weight",
+    }
 
 
 def test_main_moves_the_weights_back_by_the_share_that_the_recipe_says(
