@@ -163,6 +163,9 @@ def test_prepare_with_a_start_takes_it_as_it_is(
     start = BertForSequenceClassification.from_pretrained(tmp_path / "start", dtype=torch.float32)
     for name, tensor in start.state_dict().items():
         assert torch.equal(trainer.student.state_dict()[name], tensor)
+    trainer.run()
+    classifier = trainer.student.state_dict()["classifier.weight"]
+    assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
 
 
 def test_training_leaves_words_and_positions_where_they_are(
