@@ -44,12 +44,37 @@ inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
   pack_rows([&](int row) { return b.row(row); }, n, k, packed);
 }
 
+template <typename Value, int kRows>
+class TileRows {
+ public:
+  TileRows(const Value* first, ptrdiff_t stride) : stride_(stride) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBases; ++b) bases_[b] = first + 3 * b * stride;
+  }
+  const Value* at(int row) const { return bases_[row / 3] + row % 3 * stride_; }
+  void advance(int count) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBases; ++b) bases_[b] += count;
+  }
+  void pin() {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBases; ++b) asm("" : "+r"(bases_[b]));
+  }
+
+ private:
+  static constexpr int kBases = (kRows + 2) / 3;
+  const Value* bases_[kBases];
+  ptrdiff_t stride_;
+};
+
 // c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
 template <int kRows>
 inline void multiply_tile(MatrixView a, const float* panel, int depth, const float* bias,
                           bool accumulate, MutableMatrixView c) {
   Vec sum[kRows][kTileVectors];
+#pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) {
       const int column = v * Vec::kLanes;
       if (accumulate) {
@@ -59,19 +84,28 @@ inline void multiply_tile(MatrixView a, const float* panel, int depth, const flo
       }
     }
   }
-  const float* rows[kRows];
-  for (int r = 0; r < kRows; ++r) rows[r] = a.row(r);
+  TileRows<float, kRows> rows(a.data, a.ld);
 #pragma GCC unroll 4
   for (int i = 0; i < depth; ++i) {
     Vec b[kTileVectors];
+#pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) b[v] = Vec::load(panel + v * Vec::kLanes);
     panel += kPanelWidth;
+    rows.pin();
+#pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const Vec x = Vec::broadcast(rows[r][i]);
-      for (int v = 0; v < kTileVectors; ++v) sum[r][v] = fma(x, b[v], sum[r][v]);
+      const Vec x = Vec::broadcast(*rows.at(r));
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) {
+        sum[r][v] = fma(x, b[v], sum[r][v]);
+        stay_in_register(sum[r][v]);
+      }
     }
+    rows.advance(1);
   }
+#pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) sum[r][v].store(c.row(r) + v * Vec::kLanes);
   }
 }

@@ -33,28 +33,46 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
   const Header& header = *reinterpret_cast<const Header*>(panel);
   const uint8_t* values = panel + sizeof(Header);
   __m512i sums[kRows][kQuantizedTileVectors];
+#pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
     for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm512_setzero_si512();
   }
-  const int steps = num_steps(k);
-  for (int step = 0; step < steps; ++step, values += kStepSize) {
-    __m512i weights[kQuantizedTileVectors];
-    for (int v = 0; v < kQuantizedTileVectors; ++v) {
-      weights[v] = _mm512_load_si512(values + v * kVectorBytes);
-    }
-#pragma GCC unroll 12
-    for (int r = 0; r < kRows; ++r) {
-      int32_t four;
-      std::memcpy(&four, rows[r].values + step * kStepBytes, sizeof four);
-      const __m512i x = _mm512_set1_epi32(four);
+  constexpr int kBases = (kRows + 2) / 3;
+  const uint8_t* bases[kBases];
+  for (int b = 0; b < kBases; ++b) bases[b] = rows[3 * b].values;
+  const ptrdiff_t stride = kRows > 1 ? rows[kRows - 1 > 0 ? 1 : 0].values - rows[0].values : 0;
+  for (int pair = num_steps(k) / 2; pair > 0; --pair) {
+#pragma GCC unroll 4
+    for (int b = 0; b < kBases; ++b) asm("" : "+r"(bases[b]));
+#pragma GCC unroll 2
+    for (int step = 0; step < 2; ++step) {
+      __m512i weights[kQuantizedTileVectors];
+#pragma GCC unroll 2
       for (int v = 0; v < kQuantizedTileVectors; ++v) {
-        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+        weights[v] = _mm512_load_si512(values + step * kStepSize + v * kVectorBytes);
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        int32_t four;
+        std::memcpy(&four, bases[r / 3] + (r % 3) * stride + step * kStepBytes, sizeof four);
+        const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+        for (int v = 0; v < kQuantizedTileVectors; ++v) {
+          sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+          asm("" : "+v"(sums[r][v]));
+        }
       }
     }
+    values += 2 * kStepSize;
+#pragma GCC unroll 4
+    for (int b = 0; b < kBases; ++b) bases[b] += 2 * kStepBytes;
   }
+#pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
     const __m512 step = _mm512_set1_ps(rows[r].step);
     const __m512 shift = _mm512_set1_ps(static_cast<float>(-rows[r].zero));
+#pragma GCC unroll 2
     for (int v = 0; v < kQuantizedTileVectors; ++v) {
       const __m512 shifted = _mm512_fmadd_ps(
           shift, _mm512_load_ps(header.sums + v * kVectorColumns), _mm512_cvtepi32_ps(sums[r][v]));

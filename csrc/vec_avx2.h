@@ -40,6 +40,7 @@ struct Vec {
   }
 };
 
+inline void stay_in_register(Vec& x) { asm("" : "+x"(x.v)); }
 inline Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }

@@ -38,6 +38,7 @@ struct Vec {
   }
 };
 
+inline void stay_in_register(Vec& x) { asm("" : "+v"(x.v)); }
 inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -43,6 +43,7 @@ inline Vec Vec::load_half(const uint16_t* p) {
   return {value};
 }
 
+inline void stay_in_register(Vec&) {}
 inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
 inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
 inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
