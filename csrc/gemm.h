@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels.h"
+#include "tile_rows.h"
 #include "vec_math.h"
 
 namespace zen::ZEN_ISA {
@@ -25,17 +26,35 @@ inline size_t packed_size(int n, int k) {
   return num_panels * kPanelWidth * static_cast<size_t>(k);
 }
 
+// packed[i * kPanelWidth + r] = row_at(r)[i] for kSquare rows.
+template <typename Row>
+inline void pack_square_rows(Row row_at, int k, float* packed) {
+  const float* rows[kSquare];
+  for (int r = 0; r < kSquare; ++r) rows[r] = row_at(r);
+  int i = 0;
+  for (; i + kSquare <= k; i += kSquare, packed += kSquare * kPanelWidth) {
+    transpose_square(rows, packed, kPanelWidth);
+    for (int r = 0; r < kSquare; ++r) rows[r] += kSquare;
+  }
+  for (int r = 0; r < kSquare; ++r) {
+    for (int rest = 0; i + rest < k; ++rest) packed[rest * kPanelWidth + r] = rows[r][rest];
+  }
+}
+
 // row_at(i) points at row i of B.
 template <typename Row>
 inline void pack_rows(Row row_at, int n, int k, float* packed) {
   for (int first = 0; first < n; first += kPanelWidth, packed += ptrdiff_t{kPanelWidth} * k) {
     const int rows = smaller(kPanelWidth, n - first);
-    for (int row = 0; row < rows; ++row) {
-      const float* source = row_at(first + row);
-      for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = source[i];
+    int row = 0;
+    for (; row + kSquare <= rows; row += kSquare) {
+      pack_square_rows([&](int r) { return row_at(first + row + r); }, k, packed + row);
     }
-    for (int row = rows; row < kPanelWidth; ++row) {
-      for (int i = 0; i < k; ++i) packed[ptrdiff_t{i} * kPanelWidth + row] = 0.0f;
+    for (; row < kPanelWidth; ++row) {
+      const float* source = row < rows ? row_at(first + row) : nullptr;
+      for (int i = 0; i < k; ++i) {
+        packed[ptrdiff_t{i} * kPanelWidth + row] = source != nullptr ? source[i] : 0.0f;
+      }
     }
   }
 }
@@ -43,29 +62,6 @@ inline void pack_rows(Row row_at, int n, int k, float* packed) {
 inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
   pack_rows([&](int row) { return b.row(row); }, n, k, packed);
 }
-
-template <typename Value, int kRows>
-class TileRows {
- public:
-  TileRows(const Value* first, ptrdiff_t stride) : stride_(stride) {
-#pragma GCC unroll 4
-    for (int b = 0; b < kBases; ++b) bases_[b] = first + 3 * b * stride;
-  }
-  const Value* at(int row) const { return bases_[row / 3] + row % 3 * stride_; }
-  void advance(int count) {
-#pragma GCC unroll 4
-    for (int b = 0; b < kBases; ++b) bases_[b] += count;
-  }
-  void pin() {
-#pragma GCC unroll 4
-    for (int b = 0; b < kBases; ++b) asm("" : "+r"(bases_[b]));
-  }
-
- private:
-  static constexpr int kBases = (kRows + 2) / 3;
-  const Value* bases_[kBases];
-  ptrdiff_t stride_;
-};
 
 // c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
 template <int kRows>
@@ -91,7 +87,6 @@ inline void multiply_tile(MatrixView a, const float* panel, int depth, const flo
 #pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) b[v] = Vec::load(panel + v * Vec::kLanes);
     panel += kPanelWidth;
-    rows.pin();
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
       const Vec x = Vec::broadcast(*rows.at(r));

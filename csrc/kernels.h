@@ -48,12 +48,6 @@ struct QuantizedMatrix {
 constexpr int quantized_row_bytes(int k) { return (k + 7) / 8 * 8; }
 constexpr int quantized_row_floats(int k) { return quantized_row_bytes(k) / 4 + 2; }
 
-struct QuantizedRow {
-  const uint8_t* values;
-  float step;
-  int zero;
-};
-
 // c = activation(a · Bᵀ + bias) + residual; a and B are quantized, the sums are exact.
 struct QuantizedGemmArgs {
   MatrixView a;                // (m, quantized_row_floats(k))

@@ -2,6 +2,7 @@
 
 #define ZEN_ISA avx2
 #include "quantized_tile_avx2.h"
+#include "transpose_avx.h"
 // After the tile, on which it is built.
 #include "kernels_impl.h"
 

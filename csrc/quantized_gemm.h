@@ -53,13 +53,7 @@ inline void quantize_rows(MatrixView x, const float* input_scales, MutableMatrix
   }
 }
 
-inline QuantizedRow quantized_row(MatrixView a, int row, int k) {
-  const float* data = a.row(row);
-  const float* scaling = data + quantized_row_bytes(k) / 4;
-  return {reinterpret_cast<const uint8_t*>(data), scaling[0], static_cast<int>(scaling[1])};
-}
-
-using MultiplyQuantizedTile = void (*)(const QuantizedRow*, const uint8_t*, int, MutableMatrixView);
+using MultiplyQuantizedTile = void (*)(MatrixView, const uint8_t*, int, MutableMatrixView);
 
 template <int... kCounts>
 struct QuantizedTileTable {
@@ -81,15 +75,14 @@ inline void quantized_gemm(const QuantizedGemmArgs& args, int first_panel, int l
     const int columns = smaller(kQuantizedPanelWidth, args.n - column);
     for (int row = 0; row < args.m; row += kQuantizedTileRows) {
       const int num_rows = smaller(kQuantizedTileRows, args.m - row);
-      QuantizedRow rows[kQuantizedTileRows];
-      for (int r = 0; r < num_rows; ++r) rows[r] = quantized_row(args.a, row + r, args.k);
+      const MatrixView a{args.a.row(row), args.a.ld};
       const MutableMatrixView c{args.c.row(row) + column, args.c.ld};
       if (columns == kQuantizedPanelWidth) {
-        quantized_tiles()[num_rows - 1](rows, panel, args.k, c);
+        quantized_tiles()[num_rows - 1](a, panel, args.k, c);
       } else {
         float tile[kQuantizedTileRows * kQuantizedPanelWidth];
         const MutableMatrixView whole{tile, kQuantizedPanelWidth};
-        quantized_tiles()[num_rows - 1](rows, panel, args.k, whole);
+        quantized_tiles()[num_rows - 1](a, panel, args.k, whole);
         copy_tile({tile, kQuantizedPanelWidth}, c, num_rows, columns);
       }
       if (has_epilogue) {

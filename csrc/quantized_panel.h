@@ -13,6 +13,17 @@ constexpr int kStepBytes = 4;
 
 inline int num_steps(int k) { return quantized_row_bytes(k) / kStepBytes; }
 
+struct QuantizedRow {
+  const uint8_t* values;
+  float step, zero;
+};
+
+inline QuantizedRow quantized_row(MatrixView a, int row, int k) {
+  const float* data = a.row(row);
+  const float* scaling = data + quantized_row_bytes(k) / 4;
+  return {reinterpret_cast<const uint8_t*>(data), scaling[0], scaling[1]};
+}
+
 template <int kWidth>
 struct alignas(64) PanelHeader {
   float scales[kWidth];

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "quantized_panel.h"
+#include "tile_rows.h"
 
 namespace zen::avx512_vnni {
 
@@ -18,6 +19,9 @@ constexpr int kQuantizedTileRows = 12;
 constexpr int kVectorBytes = 64;
 constexpr int kStepSize = kQuantizedTileVectors * kVectorBytes;
 
+// A row has whole multiples of them: see quantized_row_bytes.
+constexpr int kUnrolledSteps = 2;
+
 using Header = PanelHeader<kQuantizedPanelWidth>;
 
 inline size_t quantized_panel_bound(int k) { return plain_panel_size<kQuantizedPanelWidth>(k); }
@@ -28,7 +32,7 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
 }
 
 template <int kRows>
-inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* panel, int k,
+inline void multiply_quantized_tile(MatrixView a, const uint8_t* panel, int k,
                                     MutableMatrixView c) {
   const Header& header = *reinterpret_cast<const Header*>(panel);
   const uint8_t* values = panel + sizeof(Header);
@@ -38,40 +42,36 @@ inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* pan
 #pragma GCC unroll 2
     for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm512_setzero_si512();
   }
-  constexpr int kBases = (kRows + 2) / 3;
-  const uint8_t* bases[kBases];
-  for (int b = 0; b < kBases; ++b) bases[b] = rows[3 * b].values;
-  const ptrdiff_t stride = kRows > 1 ? rows[kRows - 1 > 0 ? 1 : 0].values - rows[0].values : 0;
-  for (int pair = num_steps(k) / 2; pair > 0; --pair) {
-#pragma GCC unroll 4
-    for (int b = 0; b < kBases; ++b) asm("" : "+r"(bases[b]));
+  TileRows<uint8_t, kRows> rows(reinterpret_cast<const uint8_t*>(a.data),
+                                a.ld * static_cast<ptrdiff_t>(sizeof(float)));
+  for (int step = 0; step < num_steps(k); step += kUnrolledSteps) {
 #pragma GCC unroll 2
-    for (int step = 0; step < 2; ++step) {
+    for (int i = 0; i < kUnrolledSteps; ++i) {
       __m512i weights[kQuantizedTileVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kQuantizedTileVectors; ++v) {
-        weights[v] = _mm512_load_si512(values + step * kStepSize + v * kVectorBytes);
+        weights[v] = _mm512_load_si512(values + v * kVectorBytes);
       }
+      values += kStepSize;
 #pragma GCC unroll 12
       for (int r = 0; r < kRows; ++r) {
         int32_t four;
-        std::memcpy(&four, bases[r / 3] + (r % 3) * stride + step * kStepBytes, sizeof four);
+        std::memcpy(&four, rows.at(r) + i * kStepBytes, sizeof four);
         const __m512i x = _mm512_set1_epi32(four);
 #pragma GCC unroll 2
         for (int v = 0; v < kQuantizedTileVectors; ++v) {
           sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+          // Or gcc copies each sum to another register and to the stack, at half the speed.
           asm("" : "+v"(sums[r][v]));
         }
       }
     }
-    values += 2 * kStepSize;
-#pragma GCC unroll 4
-    for (int b = 0; b < kBases; ++b) bases[b] += 2 * kStepBytes;
+    rows.advance(kUnrolledSteps * kStepBytes);
   }
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
-    const __m512 step = _mm512_set1_ps(rows[r].step);
-    const __m512 shift = _mm512_set1_ps(static_cast<float>(-rows[r].zero));
+    const QuantizedRow row = quantized_row(a, r, k);
+    const __m512 step = _mm512_set1_ps(row.step), shift = _mm512_set1_ps(-row.zero);
 #pragma GCC unroll 2
     for (int v = 0; v < kQuantizedTileVectors; ++v) {
       const __m512 shifted = _mm512_fmadd_ps(

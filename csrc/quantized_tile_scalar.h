@@ -19,18 +19,19 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
 }
 
 template <int kRows>
-inline void multiply_quantized_tile(const QuantizedRow* rows, const uint8_t* panel, int k,
+inline void multiply_quantized_tile(MatrixView a, const uint8_t* panel, int k,
                                     MutableMatrixView c) {
   const Header& header = *reinterpret_cast<const Header*>(panel);
   const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
   for (int r = 0; r < kRows; ++r) {
+    const QuantizedRow row = quantized_row(a, r, k);
     for (int column = 0; column < kQuantizedPanelWidth; ++column) {
-      int32_t sum = -rows[r].zero * static_cast<int32_t>(header.sums[column]);
+      int32_t sum = -static_cast<int32_t>(row.zero) * static_cast<int32_t>(header.sums[column]);
       for (int i = 0; i < k; ++i) {
         const int place = i / kStepBytes * kStepSize + column * kStepBytes + i % kStepBytes;
-        sum += rows[r].values[i] * values[place];
+        sum += row.values[i] * values[place];
       }
-      const float scale = rows[r].step * header.scales[column];
+      const float scale = row.step * header.scales[column];
       c.row(r)[column] = static_cast<float>(sum) * scale + header.biases[column];
     }
   }

@@ -43,6 +43,12 @@ inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+// a / b for a normal b, to 2 units in the last place, in less than half of a division's time.
+inline Vec quotient(Vec a, Vec b) {
+  const __m512 guess = _mm512_rcp14_ps(b.v);  // then one step of Newton's method
+  const __m512 error = _mm512_fnmadd_ps(b.v, guess, _mm512_set1_ps(1.0f));
+  return {_mm512_mul_ps(a.v, _mm512_fmadd_ps(guess, error, guess))};
+}
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 // max(bound, x) and min(bound, x) return x where x is NaN: the instruction yields its second
 // operand.

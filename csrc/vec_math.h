@@ -56,7 +56,8 @@ inline Vec gelu(Vec x) {
   constexpr float kBound = 5.5437f;
   x = max(Vec::broadcast(-kBound), x);
   const Vec bounded = min(Vec::broadcast(kBound), x), square = bounded * bounded;
-  const Vec erf = bounded * polynomial(square, kNumerator) / polynomial(square, kDenominator);
+  const Vec erf =
+      quotient(bounded * polynomial(square, kNumerator), polynomial(square, kDenominator));
   const Vec half = x * Vec::broadcast(0.5f);
   return fma(half, erf, half);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -43,11 +44,15 @@ inline Vec Vec::load_half(const uint16_t* p) {
   return {value};
 }
 
+constexpr int kSquare = 1;
+inline void transpose_square(const float* const* rows, float* out, ptrdiff_t) { *out = **rows; }
+
 inline void stay_in_register(Vec&) {}
 inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
 inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
 inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
 inline Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+inline Vec quotient(Vec a, Vec b) { return a / b; }
 inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 // max(bound, x) and min(bound, x) return x where x is NaN.
 inline Vec max(Vec bound, Vec x) { return {bound.v > x.v ? bound.v : x.v}; }
