@@ -6,11 +6,16 @@
 // keys that a block can see are touched.
 #pragma once
 
+#include <limits>
+
 #include "gemm.h"
 #include "kernels.h"
 #include "vec_math.h"
 
 namespace zen::ZEN_ISA {
+
+// Stands where a vector has no score: its weight is nothing beside the largest one's.
+constexpr float kLowestScore = -std::numeric_limits<float>::infinity();
 
 // Rows of scores held at a time: a few tiles, while rows x length stays near 128 KiB of L2.
 constexpr int kMaxBlockRows = 8 * kTileRows;
@@ -77,35 +82,35 @@ inline void plain_gemm(MatrixView a, int m, int k, const float* packed, ptrdiff_
   gemm(args, first_panel, last_panel);
 }
 
+// The largest of `count` scores; any where one of them is NaN.
+inline float largest_score(const float* scores, int count) {
+  const Vec lowest = Vec::broadcast(kLowestScore);
+  Vec largest = lowest, other = lowest;  // two chains: one would wait for its own latency
+  int c = 0;
+  for (; c + 2 * Vec::kLanes <= count; c += 2 * Vec::kLanes) {
+    largest = max(largest, Vec::load(scores + c));
+    other = max(other, Vec::load(scores + c + Vec::kLanes));
+  }
+  for_each_vector(count - c, [&](int rest, int lanes) {
+    largest = max(largest, load_lanes(scores + c + rest, lanes, lowest));
+  });
+  return reduce_max(max(other, largest));
+}
+
 // scores[first:last] become exp(scale * (score - row maximum)); returns their sum.
 inline float softmax_row(float* scores, int first, int last, float scale) {
   float* row = scores + first;
   const int count = last - first;
-  float maximum = row[0];
-  if (count >= Vec::kLanes) {
-    Vec running = Vec::load(row);
-    for (int c = Vec::kLanes; c + Vec::kLanes <= count; c += Vec::kLanes) {
-      running = max(running, Vec::load(row + c));
-    }
-    maximum = reduce_max(running);
-  }
-  for (int c = count / Vec::kLanes * Vec::kLanes; c < count; ++c) {
-    maximum = row[c] > maximum ? row[c] : maximum;
-  }
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
-  const Vec shift = Vec::zero() - Vec::broadcast(maximum) * factor;
+  const Vec shift = Vec::zero() - Vec::broadcast(largest_score(row, count)) * factor;
   Vec sum = Vec::zero();
-  float tail_sum = 0.0f;
   for_each_vector(count, [&](int c, int lanes) {
-    const Vec weight = exp2(fma(load_lanes(row + c, lanes), factor, shift));
+    const Vec score = load_lanes(row + c, lanes, Vec::broadcast(kLowestScore));
+    const Vec weight = exp2(fma(score, factor, shift));
     store_lanes(weight, row + c, lanes);
-    if (lanes == Vec::kLanes) {
-      sum = sum + weight;
-    } else {
-      for (int i = c; i < c + lanes; ++i) tail_sum += row[i];
-    }
+    sum = sum + weight;
   });
-  return reduce_add(sum) + tail_sum;
+  return reduce_add(sum);
 }
 
 // One kv head of one sequence, and the heads that it serves. Keys are counted from the beginning of

@@ -15,6 +15,10 @@ struct Vec {
   static Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vec load_partial(const float* p, int n) { return {_mm256_maskload_ps(p, lane_mask(n))}; }
+  static Vec load_partial(const float* p, int n, Vec rest) {
+    const __m256 mask = _mm256_castsi256_ps(lane_mask(n));
+    return {_mm256_blendv_ps(rest.v, load_partial(p, n).v, mask)};
+  }
   static Vec load_half(const uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }

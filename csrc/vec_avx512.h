@@ -17,6 +17,9 @@ struct Vec {
   static Vec load_partial(const float* p, int n) {
     return {_mm512_maskz_loadu_ps(lane_mask(n), p)};
   }
+  static Vec load_partial(const float* p, int n, Vec rest) {
+    return {_mm512_mask_loadu_ps(rest.v, lane_mask(n), p)};
+  }
   static Vec load_half(const uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }

@@ -100,6 +100,11 @@ inline Vec load_lanes(const float* p, int lanes) {
   return lanes == Vec::kLanes ? Vec::load(p) : Vec::load_partial(p, lanes);
 }
 
+// The same, with `rest` in the lanes that are not loaded.
+inline Vec load_lanes(const float* p, int lanes, Vec rest) {
+  return lanes == Vec::kLanes ? Vec::load(p) : Vec::load_partial(p, lanes, rest);
+}
+
 inline void store_lanes(Vec x, float* p, int lanes) {
   if (lanes == Vec::kLanes) {
     x.store(p);

@@ -16,6 +16,7 @@ struct Vec {
   static Vec broadcast(float x) { return {x}; }
   static Vec load(const float* p) { return {*p}; }
   static Vec load_partial(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }
+  static Vec load_partial(const float* p, int n, Vec rest) { return {n > 0 ? *p : rest.v}; }
   static Vec load_half(const uint16_t* p);
   static Vec load_half_partial(const uint16_t* p, int n) { return n > 0 ? load_half(p) : zero(); }
   void store(float* p) const { *p = v; }
