@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernels.h"
-#include "tile_rows.h"
+#include "tiles.h"
 #include "vec_math.h"
 
 namespace zen::ZEN_ISA {
@@ -63,61 +63,49 @@ inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
   pack_rows([&](int row) { return b.row(row); }, n, k, packed);
 }
 
-// c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
-template <int kRows>
-inline void multiply_tile(MatrixView a, const float* panel, int depth, const float* bias,
-                          bool accumulate, MutableMatrixView c) {
-  Vec sum[kRows][kTileVectors];
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; ++v) {
-      const int column = v * Vec::kLanes;
-      if (accumulate) {
-        sum[r][v] = Vec::load(c.row(r) + column);
-      } else {
-        sum[r][v] = bias != nullptr ? Vec::load(bias + column) : Vec::zero();
-      }
-    }
-  }
-  TileRows<float, kRows> rows(a.data, a.ld);
-#pragma GCC unroll 4
-  for (int i = 0; i < depth; ++i) {
-    Vec b[kTileVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; ++v) b[v] = Vec::load(panel + v * Vec::kLanes);
-    panel += kPanelWidth;
+struct FloatTile {
+  // c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
+  template <int kRows>
+  static void multiply(MatrixView a, const float* panel, int depth, const float* bias,
+                       bool accumulate, MutableMatrixView c) {
+    Vec sum[kRows][kTileVectors];
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const Vec x = Vec::broadcast(*rows.at(r));
 #pragma GCC unroll 4
       for (int v = 0; v < kTileVectors; ++v) {
-        sum[r][v] = fma(x, b[v], sum[r][v]);
-        stay_in_register(sum[r][v]);
+        const int column = v * Vec::kLanes;
+        if (accumulate) {
+          sum[r][v] = Vec::load(c.row(r) + column);
+        } else {
+          sum[r][v] = bias != nullptr ? Vec::load(bias + column) : Vec::zero();
+        }
       }
     }
-    rows.advance(1);
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
+    TileRows<float, kRows> rows(a.data, a.ld);
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; ++v) sum[r][v].store(c.row(r) + v * Vec::kLanes);
+    for (int i = 0; i < depth; ++i) {
+      Vec b[kTileVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) b[v] = Vec::load(panel + v * Vec::kLanes);
+      panel += kPanelWidth;
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Vec::broadcast(*rows.at(r));
+#pragma GCC unroll 4
+        for (int v = 0; v < kTileVectors; ++v) {
+          sum[r][v] = fma(x, b[v], sum[r][v]);
+          stay_in_register(sum[r][v]);
+        }
+      }
+      rows.advance(1);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) sum[r][v].store(c.row(r) + v * Vec::kLanes);
+    }
   }
-}
-
-using MultiplyTile = void (*)(MatrixView, const float*, int, const float*, bool, MutableMatrixView);
-
-template <int... kCounts>
-struct TileTable {
-  static constexpr MultiplyTile kByRows[] = {multiply_tile<kCounts>...};
 };
-
-// kTiles[rows - 1] for 1 <= rows <= kTileRows.
-constexpr const MultiplyTile* tiles() {
-  if constexpr (kTileRows == 4) return TileTable<1, 2, 3, 4>::kByRows;
-  if constexpr (kTileRows == 6) return TileTable<1, 2, 3, 4, 5, 6>::kByRows;
-  return TileTable<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::kByRows;
-}
 
 // Applies activation and residual to a finished tile while it is in L1.
 inline void finish_tile(MutableMatrixView c, int rows, int columns, Activation activation,
@@ -149,7 +137,7 @@ inline void multiply_partial_tile(MatrixView a, int rows, const float* panel, in
   } else if (bias != nullptr) {
     copy_tile({bias, 0}, tile_view, rows, columns);
   }
-  tiles()[rows - 1](a, panel, depth, nullptr, true, tile_view);
+  tile_of<FloatTile, kTileRows>(rows)(a, panel, depth, nullptr, true, tile_view);
   copy_tile({tile, kPanelWidth}, c, rows, columns);
 }
 
@@ -171,7 +159,7 @@ inline void gemm(const GemmArgs& args, int first_panel, int last_panel) {
         const MatrixView a{args.a.row(row) + start, args.a.ld};
         const MutableMatrixView c{args.c.row(row) + column, args.c.ld};
         if (columns == kPanelWidth) {
-          tiles()[rows - 1](a, panel, depth, bias, block > 0, c);
+          tile_of<FloatTile, kTileRows>(rows)(a, panel, depth, bias, block > 0, c);
         } else {
           multiply_partial_tile(a, rows, panel, depth, bias, block > 0, c, columns);
         }

@@ -53,20 +53,6 @@ inline void quantize_rows(MatrixView x, const float* input_scales, MutableMatrix
   }
 }
 
-using MultiplyQuantizedTile = void (*)(MatrixView, const uint8_t*, int, MutableMatrixView);
-
-template <int... kCounts>
-struct QuantizedTileTable {
-  static constexpr MultiplyQuantizedTile kByRows[] = {multiply_quantized_tile<kCounts>...};
-};
-
-// kTiles[rows - 1] for 1 <= rows <= kQuantizedTileRows.
-constexpr const MultiplyQuantizedTile* quantized_tiles() {
-  if constexpr (kQuantizedTileRows == 1) return QuantizedTileTable<1>::kByRows;
-  if constexpr (kQuantizedTileRows == 3) return QuantizedTileTable<1, 2, 3>::kByRows;
-  return QuantizedTileTable<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::kByRows;
-}
-
 inline void quantized_gemm(const QuantizedGemmArgs& args, int first_panel, int last_panel) {
   const bool has_epilogue = args.activation != Activation::kNone || args.residual.data != nullptr;
   for (int p = first_panel; p < last_panel; ++p) {
@@ -78,11 +64,11 @@ inline void quantized_gemm(const QuantizedGemmArgs& args, int first_panel, int l
       const MatrixView a{args.a.row(row), args.a.ld};
       const MutableMatrixView c{args.c.row(row) + column, args.c.ld};
       if (columns == kQuantizedPanelWidth) {
-        quantized_tiles()[num_rows - 1](a, panel, args.k, c);
+        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, c);
       } else {
         float tile[kQuantizedTileRows * kQuantizedPanelWidth];
         const MutableMatrixView whole{tile, kQuantizedPanelWidth};
-        quantized_tiles()[num_rows - 1](a, panel, args.k, whole);
+        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, whole);
         copy_tile({tile, kQuantizedPanelWidth}, c, num_rows, columns);
       }
       if (has_epilogue) {

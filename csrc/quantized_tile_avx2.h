@@ -187,29 +187,32 @@ template <int kRows, size_t... kChoices>
    ...);
 }
 
-template <int kRows>
-inline void multiply_quantized_tile(MatrixView a, const uint8_t* panel, int k,
-                                    MutableMatrixView c) {
-  QuantizedRow rows[kRows];
-  for (int r = 0; r < kRows; ++r) rows[r] = quantized_row(a, r, k);
-  TileSums<kRows> sums;
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm256_setzero_si256();
-  }
-  add_all_groups<kRows>(rows, panel, sums, std::make_index_sequence<kNumDepths>());
+struct QuantizedTile {
+  template <int kRows>
+  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+    QuantizedRow rows[kRows];
+    for (int r = 0; r < kRows; ++r) rows[r] = quantized_row(a, r, k);
+    TileSums<kRows> sums;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm256_setzero_si256();
+    }
+    add_all_groups<kRows>(rows, panel, sums, std::make_index_sequence<kNumDepths>());
 
-  const Header& header = *reinterpret_cast<const Header*>(panel);
-  for (int r = 0; r < kRows; ++r) {
-    const __m256 step = _mm256_set1_ps(rows[r].step);
-    const __m256 shift = _mm256_set1_ps(kMidpoint - rows[r].zero);
-    for (int v = 0; v < kQuantizedTileVectors; ++v) {
-      const __m256 shifted = _mm256_fmadd_ps(
-          shift, _mm256_load_ps(header.sums + v * kVectorColumns), _mm256_cvtepi32_ps(sums[r][v]));
-      const __m256 scale = _mm256_mul_ps(step, _mm256_load_ps(header.scales + v * kVectorColumns));
-      const __m256 bias = _mm256_load_ps(header.biases + v * kVectorColumns);
-      _mm256_storeu_ps(c.row(r) + v * kVectorColumns, _mm256_fmadd_ps(shifted, scale, bias));
+    const Header& header = *reinterpret_cast<const Header*>(panel);
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 step = _mm256_set1_ps(rows[r].step);
+      const __m256 shift = _mm256_set1_ps(kMidpoint - rows[r].zero);
+      for (int v = 0; v < kQuantizedTileVectors; ++v) {
+        const __m256 shifted =
+            _mm256_fmadd_ps(shift, _mm256_load_ps(header.sums + v * kVectorColumns),
+                            _mm256_cvtepi32_ps(sums[r][v]));
+        const __m256 scale =
+            _mm256_mul_ps(step, _mm256_load_ps(header.scales + v * kVectorColumns));
+        const __m256 bias = _mm256_load_ps(header.biases + v * kVectorColumns);
+        _mm256_storeu_ps(c.row(r) + v * kVectorColumns, _mm256_fmadd_ps(shifted, scale, bias));
+      }
     }
   }
-}
+};
 
 }  // namespace zen::avx2

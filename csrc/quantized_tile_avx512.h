@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "quantized_panel.h"
-#include "tile_rows.h"
+#include "tiles.h"
 
 namespace zen::avx512_vnni {
 
@@ -31,56 +31,59 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
   return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
-template <int kRows>
-inline void multiply_quantized_tile(MatrixView a, const uint8_t* panel, int k,
-                                    MutableMatrixView c) {
-  const Header& header = *reinterpret_cast<const Header*>(panel);
-  const uint8_t* values = panel + sizeof(Header);
-  __m512i sums[kRows][kQuantizedTileVectors];
+struct QuantizedTile {
+  template <int kRows>
+  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+    const Header& header = *reinterpret_cast<const Header*>(panel);
+    const uint8_t* values = panel + sizeof(Header);
+    __m512i sums[kRows][kQuantizedTileVectors];
 #pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm512_setzero_si512();
-  }
-  TileRows<uint8_t, kRows> rows(reinterpret_cast<const uint8_t*>(a.data),
-                                a.ld * static_cast<ptrdiff_t>(sizeof(float)));
-  for (int step = 0; step < num_steps(k); step += kUnrolledSteps) {
+      for (int v = 0; v < kQuantizedTileVectors; ++v) sums[r][v] = _mm512_setzero_si512();
+    }
+    TileRows<uint8_t, kRows> rows(reinterpret_cast<const uint8_t*>(a.data),
+                                  a.ld * static_cast<ptrdiff_t>(sizeof(float)));
+    for (int step = 0; step < num_steps(k); step += kUnrolledSteps) {
 #pragma GCC unroll 2
-    for (int i = 0; i < kUnrolledSteps; ++i) {
-      __m512i weights[kQuantizedTileVectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < kQuantizedTileVectors; ++v) {
-        weights[v] = _mm512_load_si512(values + v * kVectorBytes);
-      }
-      values += kStepSize;
-#pragma GCC unroll 12
-      for (int r = 0; r < kRows; ++r) {
-        int32_t four;
-        std::memcpy(&four, rows.at(r) + i * kStepBytes, sizeof four);
-        const __m512i x = _mm512_set1_epi32(four);
+      for (int i = 0; i < kUnrolledSteps; ++i) {
+        __m512i weights[kQuantizedTileVectors];
 #pragma GCC unroll 2
         for (int v = 0; v < kQuantizedTileVectors; ++v) {
-          sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
-          // Or gcc copies each sum to another register and to the stack, at half the speed.
-          asm("" : "+v"(sums[r][v]));
+          weights[v] = _mm512_load_si512(values + v * kVectorBytes);
+        }
+        values += kStepSize;
+#pragma GCC unroll 12
+        for (int r = 0; r < kRows; ++r) {
+          int32_t four;
+          std::memcpy(&four, rows.at(r) + i * kStepBytes, sizeof four);
+          const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+          for (int v = 0; v < kQuantizedTileVectors; ++v) {
+            sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+            // Or gcc copies each sum to another register and to the stack, at half the speed.
+            asm("" : "+v"(sums[r][v]));
+          }
         }
       }
+      rows.advance(kUnrolledSteps * kStepBytes);
     }
-    rows.advance(kUnrolledSteps * kStepBytes);
-  }
 #pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
-    const QuantizedRow row = quantized_row(a, r, k);
-    const __m512 step = _mm512_set1_ps(row.step), shift = _mm512_set1_ps(-row.zero);
+    for (int r = 0; r < kRows; ++r) {
+      const QuantizedRow row = quantized_row(a, r, k);
+      const __m512 step = _mm512_set1_ps(row.step), shift = _mm512_set1_ps(-row.zero);
 #pragma GCC unroll 2
-    for (int v = 0; v < kQuantizedTileVectors; ++v) {
-      const __m512 shifted = _mm512_fmadd_ps(
-          shift, _mm512_load_ps(header.sums + v * kVectorColumns), _mm512_cvtepi32_ps(sums[r][v]));
-      const __m512 scale = _mm512_mul_ps(step, _mm512_load_ps(header.scales + v * kVectorColumns));
-      const __m512 bias = _mm512_load_ps(header.biases + v * kVectorColumns);
-      _mm512_storeu_ps(c.row(r) + v * kVectorColumns, _mm512_fmadd_ps(shifted, scale, bias));
+      for (int v = 0; v < kQuantizedTileVectors; ++v) {
+        const __m512 shifted =
+            _mm512_fmadd_ps(shift, _mm512_load_ps(header.sums + v * kVectorColumns),
+                            _mm512_cvtepi32_ps(sums[r][v]));
+        const __m512 scale =
+            _mm512_mul_ps(step, _mm512_load_ps(header.scales + v * kVectorColumns));
+        const __m512 bias = _mm512_load_ps(header.biases + v * kVectorColumns);
+        _mm512_storeu_ps(c.row(r) + v * kVectorColumns, _mm512_fmadd_ps(shifted, scale, bias));
+      }
     }
   }
-}
+};
 
 }  // namespace zen::avx512_vnni

@@ -18,23 +18,24 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
   return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
-template <int kRows>
-inline void multiply_quantized_tile(MatrixView a, const uint8_t* panel, int k,
-                                    MutableMatrixView c) {
-  const Header& header = *reinterpret_cast<const Header*>(panel);
-  const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
-  for (int r = 0; r < kRows; ++r) {
-    const QuantizedRow row = quantized_row(a, r, k);
-    for (int column = 0; column < kQuantizedPanelWidth; ++column) {
-      int32_t sum = -static_cast<int32_t>(row.zero) * static_cast<int32_t>(header.sums[column]);
-      for (int i = 0; i < k; ++i) {
-        const int place = i / kStepBytes * kStepSize + column * kStepBytes + i % kStepBytes;
-        sum += row.values[i] * values[place];
+struct QuantizedTile {
+  template <int kRows>
+  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+    const Header& header = *reinterpret_cast<const Header*>(panel);
+    const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
+    for (int r = 0; r < kRows; ++r) {
+      const QuantizedRow row = quantized_row(a, r, k);
+      for (int column = 0; column < kQuantizedPanelWidth; ++column) {
+        int32_t sum = -static_cast<int32_t>(row.zero) * static_cast<int32_t>(header.sums[column]);
+        for (int i = 0; i < k; ++i) {
+          const int place = i / kStepBytes * kStepSize + column * kStepBytes + i % kStepBytes;
+          sum += row.values[i] * values[place];
+        }
+        const float scale = row.step * header.scales[column];
+        c.row(r)[column] = static_cast<float>(sum) * scale + header.biases[column];
       }
-      const float scale = row.step * header.scales[column];
-      c.row(r)[column] = static_cast<float>(sum) * scale + header.biases[column];
     }
   }
-}
+};
 
 }  // namespace zen::scalar

@@ -1,7 +1,8 @@
-// The rows of a tile, walked along together.
+// What the tiles of every matrix product share.
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 namespace zen::ZEN_ISA {
 
@@ -32,5 +33,20 @@ class TileRows {
   const Value* bases_[kBases];
   ptrdiff_t stride_;
 };
+
+template <typename Tile, typename Counts>
+struct TileTable;
+
+template <typename Tile, int... kCounts>
+struct TileTable<Tile, std::integer_sequence<int, kCounts...>> {
+  static constexpr decltype(&Tile::template multiply<1>) kByRows[] = {
+      Tile::template multiply<kCounts + 1>...};
+};
+
+// Tile::multiply<rows> for 1 <= rows <= kMost.
+template <typename Tile, int kMost>
+constexpr auto tile_of(int rows) {
+  return TileTable<Tile, std::make_integer_sequence<int, kMost>>::kByRows[rows - 1];
+}
 
 }  // namespace zen::ZEN_ISA
