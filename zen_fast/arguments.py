@@ -40,6 +40,17 @@ def share_to_find(value: object) -> float | None:
     return share
 
 
+def share_of_first_stage(value: object) -> float:
+    """`first_stage_weight` as a share from 0 to 1."""
+    share = _real("first_stage_weight", value)
+    if not 0 <= share <= 1:
+        raise InvalidArgumentError(
+            f"first_stage_weight={share:g}: it is the first stage's share of the order, from 0 to "
+            "1; 0 leaves the order to the reranker"
+        )
+    return share
+
+
 def deadline_seconds(value: object) -> float | None:
     """`deadline_ms` in seconds, or None."""
     if value is None:

@@ -58,17 +58,29 @@ class Ranking(list[RankedDocument]):
 
 
 def ranking(logits: Scores, scores: Scores, activation: ScoreActivation) -> NDArray[np.intp]:
-    """Indices of the documents from best to worst.
+    """Indices of the documents from best to worst: `best_first` of their `ranking_keys`."""
+    return best_first(ranking_keys(logits, scores, activation))
 
-    Logits are sorted where the activation keeps their order, because a sigmoid saturates and then
-    ties what the model tells apart. Ties stay in input order. NaN comes last, with a warning: a
-    model that gives NaN is broken for that pair, which must neither win nor take the others down.
+
+def ranking_keys(logits: Scores, scores: Scores, activation: ScoreActivation) -> Scores:
+    """What the documents of a query are ranked by.
+
+    Logits where the activation keeps their order, because a sigmoid saturates and then ties what
+    the model tells apart.
 
     Args:
         logits: (num_documents,) fp32
         scores: (num_documents,) fp32, their activation
     """
-    keys = logits if activation.keeps_order else scores
+    return logits if activation.keeps_order else scores
+
+
+def best_first(keys: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Indices from the largest key to the smallest.
+
+    Ties stay in input order. NaN comes last, with a warning: a model that gives NaN is broken for
+    that pair, which must neither win nor take the others down.
+    """
     num_nan = int(np.isnan(keys).sum())
     if num_nan:
         logger.warning("%d of %d scores are NaN and ranked last", num_nan, len(keys))

@@ -24,10 +24,11 @@ from zen_fast.encoded import PairScores
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.interpolation import FirstStage
 from zen_fast.pace import Pace
 from zen_fast.prefix_cache import PrefixCacheStatistics
 from zen_fast.prompts.template import PromptTemplate
-from zen_fast.ranking import Ranking, Work, ranking
+from zen_fast.ranking import Ranking, Work, best_first, ranking, ranking_keys
 from zen_fast.score_cache import ScoreCacheStatistics, ScoreStore
 from zen_fast.sentence_transformers_interface import SentenceTransformersInterface
 from zen_fast.spec import EncoderSpec
@@ -264,6 +265,7 @@ class ZenReranker(SentenceTransformersInterface):
         instruction: str | None = None,
         early_stop: float | None = None,
         deadline_ms: float | None = None,
+        first_stage_weight: float = 0.0,
     ) -> Ranking:
         """The `k` best of `candidates` for `query`, best first; all of them for None.
 
@@ -278,6 +280,10 @@ class ZenReranker(SentenceTransformersInterface):
                 is expected to be found; between 0 and 1. It needs a model that is calibrated
                 (`zen-fast calibrate`; zen-mini is), and scores everything where it cannot know.
             deadline_ms: milliseconds after which to return with what is scored.
+            first_stage_weight: share of the first stage in the order, from 0 to 1: documents are
+                ranked by a weighted sum of both scores, each in deviations from its mean over the
+                candidates, which are mappings with the first stage's as `score`. The scores that
+                are returned stay the model's.
 
         Returns:
             A list whose `work` says what was scored and why no more. Candidates without a score
@@ -285,9 +291,12 @@ class ZenReranker(SentenceTransformersInterface):
 
         Raises:
             InvalidArgumentError: `k` or `deadline_ms` is not positive, `early_stop` is no share,
-                the model has several labels, or it takes no instruction, or needs one.
+                the model has several labels, or it takes no instruction, or needs one;
+                `first_stage_weight` is no share, or given beside either of the two, which leave
+                candidates without a score.
             CheckpointError: `early_stop` is asked for, and the calibration is of another model.
-            InvalidTypeError: the query is no text, or one of the candidates is none.
+            InvalidTypeError: the query is no text, one of the candidates is none, or has no `score`
+                to be weighed.
         """
         started = time.perf_counter()
         query = query_text(query)
@@ -295,11 +304,14 @@ class ZenReranker(SentenceTransformersInterface):
         texts = document_texts(documents, "candidates")
         self._check_ranking(k)
         share, seconds = share_to_find(early_stop), deadline_seconds(deadline_ms)
+        first_stage = FirstStage.of(documents, first_stage_weight)
+        if first_stage is not None and not (share is None and seconds is None):
+            raise _unscored_beside_weight()
         if not texts or (share is None and seconds is None):
             scores = self._scores(
                 [query] * len(texts), texts, self._default_prompt, instruction=instruction
             )
-            return self._ranked(documents, scores, k)
+            return self._ranked(documents, scores, k, first_stage)
         (query,), instruction = self._prompted([query], self._default_prompt, instruction)
         plan, why = self._plan(len(texts), k, share)
         deadline = None if seconds is None else Deadline(seconds, started, self._pace)
@@ -325,6 +337,7 @@ class ZenReranker(SentenceTransformersInterface):
         *,
         instruction: str | None = None,
         early_stop: float | None = None,
+        first_stage_weight: float = 0.0,
     ) -> list[Ranking]:
         """`rerank` for many queries, each with its own candidates.
 
@@ -333,12 +346,14 @@ class ZenReranker(SentenceTransformersInterface):
                 change any score.
             instruction: for all of the queries; see `score`.
             early_stop: for each of the queries; see `rerank`. They are scored one after the other.
+            first_stage_weight: see `rerank`.
 
         Raises:
             InvalidArgumentError: the lists differ in length, `k` or `batch_size` is not positive,
                 `early_stop` is no share, the model has several labels, or it takes no instruction,
-                or needs one.
-            InvalidTypeError: a query is no text, or one of the candidates is none.
+                or needs one; `first_stage_weight` is no share, or given beside `early_stop`.
+            InvalidTypeError: a query is no text, one of the candidates is none, or has no `score`
+                to be weighed.
         """
         queries = query_list(queries)
         lists = [
@@ -358,7 +373,13 @@ class ZenReranker(SentenceTransformersInterface):
             document_texts(documents, f"candidate_lists[{index}]")
             for index, documents in enumerate(lists)
         ]
+        first_stages = [
+            FirstStage.of(documents, first_stage_weight, f"candidate_lists[{index}]")
+            for index, documents in enumerate(lists)
+        ]
         if early_stop is not None:
+            if any(each is not None for each in first_stages):
+                raise _unscored_beside_weight()
             return [
                 self.rerank(query, list_, k, instruction=instruction, early_stop=early_stop)
                 for query, list_ in zip(queries, lists, strict=True)
@@ -375,15 +396,21 @@ class ZenReranker(SentenceTransformersInterface):
             first = 0
             for index in group:
                 last = first + len(lists[index])
-                rankings.append(self._ranked(lists[index], scores.part(first, last), k))
+                part = scores.part(first, last)
+                rankings.append(self._ranked(lists[index], part, k, first_stages[index]))
                 first = last
         return rankings
 
     def _ranked(
-        self, documents: Sequence[Document], pair_scores: PairScores, k: int | None
+        self,
+        documents: Sequence[Document],
+        pair_scores: PairScores,
+        k: int | None,
+        first_stage: FirstStage | None,
     ) -> Ranking:
         activated = self._activation(pair_scores.logits)[:, 0]
-        order = ranking(pair_scores.logits[:, 0], activated, self._activation)[:k]
+        keys = ranking_keys(pair_scores.logits[:, 0], activated, self._activation)
+        order = best_first(keys if first_stage is None else first_stage.mixed_with(keys))[:k]
         work = Work(len(documents), len(documents), pair_scores.num_cached)
         return Ranking(_lines(documents, pair_scores, activated, order), work)
 
@@ -420,6 +447,13 @@ class ZenReranker(SentenceTransformersInterface):
                 f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
                 "use score, and choose a label"
             )
+
+
+def _unscored_beside_weight() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "first_stage_weight needs every candidate's score, which early_stop and deadline_ms do "
+        "without; leave one of them out"
+    )
 
 
 def _lines(

@@ -41,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--candidates", type=int, default=100, metavar="N", help="for it (default: 100)"
     )
+    parser.add_argument(
+        "--first-stage-weight",
+        type=float,
+        default=0.0,
+        metavar="W",
+        help="the index's share of the reranked order, 0 to 1 (default: 0); 0.3 often ranks better",
+    )
     parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per result")
     parser.add_argument(
@@ -79,7 +86,12 @@ def _found(retriever: Any, arguments: argparse.Namespace) -> list[tuple[float, A
     from zen_fast.reranker import ZenReranker
 
     reranker = ZenReranker.from_pretrained(arguments.rerank, num_threads=arguments.threads)
-    ranked = reranker.rerank(arguments.query, candidates, k=arguments.k)
+    ranked = reranker.rerank(
+        arguments.query,
+        candidates,
+        k=arguments.k,
+        first_stage_weight=arguments.first_stage_weight,
+    )
     return [(result.score, result.document) for result in ranked]
 
 

@@ -21,6 +21,7 @@ examples:
   zen-fast eval --precision fp32,int8 --json quality.json data/squad:dev --queries 1000
   zen-fast eval --model zen-mini,my-model/ --judged data/selqa
   zen-fast eval --first-stage bm25,hybrid --embedder all-MiniLM-L6-v2/ --index indexes/ data/npl
+  zen-fast eval --first-stage-weight 0.3 --queries 100 data/npl data/cisi
   zen-fast eval --first-stage my-run.trec --write-runs runs/ --markdown report.md data/cacm
 
 A collection is a BEIR folder: corpus.jsonl[.gz], queries.jsonl[.gz], qrels/SPLIT.tsv. The split is
@@ -75,6 +76,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--index", type=Path, metavar="FOLDER", help="keep each collection's index there"
+    )
+    parser.add_argument(
+        "--first-stage-weight",
+        type=lambda text: [float(weight) for weight in text.split(",")],
+        default=[],
+        metavar="W,V",
+        help="also rank by each reranker's and the first stage's scores together, the latter's "
+        "share being W (between 0 and 1), as rerank(first_stage_weight=W) does",
     )
     parser.add_argument(
         "--depth", type=int, default=100, metavar="N", help="candidates (default: 100)"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.candidates import Request
+from zen_fast.eval.first_stage import Retrieved
 from zen_fast.eval.metrics import (
     MEASURES,
     kendall_tau,
@@ -21,6 +22,7 @@ from zen_fast.eval.metrics import (
 )
 from zen_fast.eval.significance import Comparison, compare_paired
 from zen_fast.eval.trec import Run
+from zen_fast.interpolation import FirstStage
 
 Score = Callable[[str, Sequence[str]], NDArray[np.float32]]
 """Logits of one query's documents, in the order given."""
@@ -84,11 +86,20 @@ class Scored:
     """What one reranker said of each request, and how long it took."""
 
     logits: list[NDArray[np.float32]]
+    """Or what else it ranks by."""
     latencies_ms: list[float]
 
     def run(self, requests: Sequence[Request]) -> Run:
         """As a ranking."""
         return _run(requests, self.logits)
+
+    def with_first_stage(self, retrieved: Retrieved, weight: float) -> Scored:
+        """The same reranker, its scores mixed with the first stage's."""
+        mixed = [
+            _first_stage(retrieved.run, request, weight).mixed_with(logits).astype(np.float32)
+            for request, logits in zip(retrieved.requests, self.logits, strict=True)
+        ]
+        return Scored(mixed, self.latencies_ms)
 
 
 def score_requests(
@@ -184,6 +195,11 @@ def compare_rerankers(
         split=split,
         candidates=candidates,
     )
+
+
+def _first_stage(run: Run, request: Request, weight: float) -> FirstStage:
+    scores = run[request.query_id]
+    return FirstStage(np.array([scores[key] for key in request.document_ids]), weight)
 
 
 def _measured(judgements: Judgements, run: Run, latencies_ms: Sequence[float]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from zen_fast.arguments import share_of_first_stage
 from zen_fast.candidates import answerable_queries
 from zen_fast.collection import Collection, load_collection
 from zen_fast.embedder import ZenEmbedder
@@ -50,6 +51,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         options.write_runs.mkdir(parents=True, exist_ok=True)
     if options.judged and options.first_stage != ["bm25"]:
         raise InvalidArgumentError("--judged reranks judged documents: it takes no --first-stage")
+    for weight in options.first_stage_weight:
+        share_of_first_stage(weight)
     embedder = _open_embedder(options)
     targets = [_target(text, options.judged) for text in options.collections]
     scorers = _open_scorers(options)
@@ -132,6 +135,11 @@ def _evaluate(
                 f"split, and {name} finds no document for any of them"
             )
         scored = _scored(collection, retrieved, scorers)
+        scored |= {
+            f"{column}, {weight:g} first stage": each.with_first_stage(retrieved, weight)
+            for weight in options.first_stage_weight
+            for column, each in scored.items()
+        }
         if options.write_runs is not None:
             _write_runs(options.write_runs, collection, target.split, name, retrieved, scored)
         yield judge(

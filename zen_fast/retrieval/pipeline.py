@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zen_fast.arguments import positive_count
+from zen_fast.arguments import positive_count, share_of_first_stage
 from zen_fast.documents import RankedDocument
 from zen_fast.reranker import ZenReranker
 from zen_fast.retrieval.retriever import ZenRetriever
@@ -31,9 +31,12 @@ class TwoStagePipeline:
 
     Args:
         num_candidates: documents that the retriever brings for each query.
+        first_stage_weight: the retriever's share of the order, from 0 to 1; see
+            `ZenReranker.rerank`.
 
     Raises:
-        InvalidArgumentError, InvalidTypeError: `num_candidates` is no positive number.
+        InvalidArgumentError, InvalidTypeError: `num_candidates` is no positive number, or
+            `first_stage_weight` no share.
     """
 
     def __init__(
@@ -42,10 +45,12 @@ class TwoStagePipeline:
         reranker: ZenReranker,
         *,
         num_candidates: int = DEFAULT_NUM_CANDIDATES,
+        first_stage_weight: float = 0.0,
     ) -> None:
         self.retriever = retriever
         self.reranker = reranker
         self.num_candidates = positive_count("num_candidates", num_candidates)
+        self.first_stage_weight = share_of_first_stage(first_stage_weight)
 
     def search(self, query: str, k: int = 10) -> TwoStageResult:
         """The best `k` documents for `query`; raises as `ZenRetriever.retrieve` and `rerank`."""
@@ -58,7 +63,9 @@ class TwoStagePipeline:
         started = time.perf_counter()
         found = self.retriever.batch_retrieve(queries, max(k, self.num_candidates))
         retrieved = time.perf_counter()
-        rankings = self.reranker.batch_rerank(queries, found, k=k)
+        rankings = self.reranker.batch_rerank(
+            queries, found, k=k, first_stage_weight=self.first_stage_weight
+        )
         reranked = time.perf_counter()
         per_query_ms = 1000 / max(len(found), 1)
         return [
