@@ -44,6 +44,7 @@ struct Vec {
   }
 };
 
+// Or gcc copies a loop's sums from one register to another, and to the stack.
 inline void stay_in_register(Vec& x) { asm("" : "+x"(x.v)); }
 inline Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }

@@ -41,6 +41,7 @@ struct Vec {
   }
 };
 
+// Or gcc copies a loop's sums from one register to another, and to the stack.
 inline void stay_in_register(Vec& x) { asm("" : "+v"(x.v)); }
 inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }

@@ -92,6 +92,15 @@ def test_rank_model_is_the_share_of_logits_above_a_level() -> None:
     assert chances[0] > chances[1] > chances[2]
 
 
+def test_ranks_that_never_differ_leave_a_model_that_can_be_asked() -> None:
+    twice = scored_lists(1, seed=6) * 2
+    pairs = [replace(each, logits=each.logits[:2]) for each in twice]
+    ranks = fit_ranks(pairs)
+    assert not ranks.deviations.any()
+    scale = ranks.scale_of(np.arange(2), np.array([2.0, 1.0]))
+    assert np.isfinite([scale.mean, scale.deviation, scale.trend]).all()
+
+
 @pytest.mark.parametrize("trend", [0.0, 1.0, 2.0])
 def test_scale_of_a_query_is_told_by_its_first_waves(trend: float) -> None:
     ranks = replace(fit_ranks(scored_lists(300, seed=2)), trend_deviation=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -137,8 +138,6 @@ def test_pipeline_ranks_by_both(reranker: ZenReranker) -> None:
 
 def test_eval_has_a_column_for_each_weight(tmp_path: Path) -> None:
     pytest.importorskip("ir_measures")
-    import json
-
     from zen_fast.eval.__main__ import main
 
     folder = tmp_path / "tiny"
@@ -173,3 +172,21 @@ def test_eval_refuses_a_weight_that_is_no_share(
 
     assert main(["--first-stage-weight", "3", str(tmp_path)]) != 0
     assert "first_stage_weight=3" in capsys.readouterr().err
+
+
+def test_search_weighs_what_the_index_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retrieval = pytest.importorskip("zen_fast.retrieval")
+    from zen_fast.search import main
+
+    corpus = [{"id": each["id"], "text": each["text"]} for each in CANDIDATES]
+    retriever = retrieval.ZenRetriever.from_corpus(corpus)
+    retriever.save(tmp_path / "index")
+    query = "Which gases trap heat and warm the planet in sunny weather?"
+    arguments = ["--index", str(tmp_path / "index"), "--json", query, "--first-stage-weight", "1"]
+    assert main([*arguments, "--rerank", "zen-mini"]) == 0
+    ids = [json.loads(line)["document"]["id"] for line in capsys.readouterr().out.splitlines()]
+    assert ids == [each.id for each in retriever.retrieve(query, 100)]
+    assert main(arguments) != 0
+    assert "--rerank" in capsys.readouterr().err

@@ -393,6 +393,10 @@ def test_readme_first_stage_weight_figures_are_those_of_the_committed_results() 
         assert cells.split(" | ") == [f"{figure:.1f}" for figure in figures]
         gains[name] = both["ndcg_at_10"] - alone["ndcg_at_10"]
     assert min(gains.values()) > 0  # better everywhere, the text says
+    card = (ROOT / "zen_fast/models/zen-mini/README.md").read_text(encoding="utf-8")
+    paragraph = " ".join(card.split("**Beside BM25.**")[1].split("**Of the loss.**")[0].split())
+    for name, result in measured.items():
+        assert f"{name} {result['columns'][1]['ndcg_at_10']:.1f}" in paragraph
     choice = _results("benchmarks/results/zen-mini-first-stage-weight-choice-int8.json")
     assert all(each["split"] == "train" for each in choice["collections"])
     unseen = ("clariq", "checkthat2020", "climatefever-sents")

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from zen_fast.command_line import run_command
+from zen_fast.errors import InvalidArgumentError
 from zen_fast.rerank import table_lines
 
 _EPILOG = """\
 examples:
   zen-fast search --index my-index/ "what causes climate change"
   zen-fast search --index my-index/ --rerank zen-mini --candidates 200 --k 5 "what causes ..."
+  zen-fast search --index my-index/ --rerank zen-mini --first-stage-weight 0.2 "what causes ..."
   zen-fast search --index my-index/ --json "..." | jq -r .document.id
 
 `zen-fast index` makes an index. With --json every result is one line of JSON:
@@ -46,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="W",
-        help="the index's share of the reranked order, 0 to 1 (default: 0); 0.3 often ranks better",
+        help="the index's share of the reranked order, 0 to 1 (default: 0); 0.2 often ranks better",
     )
     parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per result")
@@ -82,6 +84,10 @@ def _found(retriever: Any, arguments: argparse.Namespace) -> list[tuple[float, A
     num_candidates = arguments.k if arguments.rerank is None else arguments.candidates
     candidates = retriever.retrieve(arguments.query, num_candidates, mode=arguments.mode)
     if arguments.rerank is None:
+        if arguments.first_stage_weight:
+            raise InvalidArgumentError(
+                "--first-stage-weight weighs against --rerank MODEL: name one"
+            )
         return [(candidate.score, candidate) for candidate in candidates]
     from zen_fast.reranker import ZenReranker
 

@@ -66,7 +66,8 @@ class RankModel:
         drawn towards 1 as far as the noise of so few logits outweighs `trend_deviation`.
         """
         group = self.group(ranks)
-        means, noise = self.means[group], float(np.square(self.deviations[group]).mean())
+        means = self.means[group]
+        noise = max(float(np.square(self.deviations[group]).mean()), 1e-12)
         centred = means - means.mean()
         spread = max(float(centred @ centred), 1e-6)
         slope = float(centred @ logits) / spread

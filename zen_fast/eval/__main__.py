@@ -21,7 +21,7 @@ examples:
   zen-fast eval --precision fp32,int8 --json quality.json data/squad:dev --queries 1000
   zen-fast eval --model zen-mini,my-model/ --judged data/selqa
   zen-fast eval --first-stage bm25,hybrid --embedder all-MiniLM-L6-v2/ --index indexes/ data/npl
-  zen-fast eval --first-stage-weight 0.3 --queries 100 data/npl data/cisi
+  zen-fast eval --first-stage-weight 0.2 --queries 100 data/npl data/cisi
   zen-fast eval --first-stage my-run.trec --write-runs runs/ --markdown report.md data/cacm
 
 A collection is a BEIR folder: corpus.jsonl[.gz], queries.jsonl[.gz], qrels/SPLIT.tsv. The split is
