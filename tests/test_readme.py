@@ -178,7 +178,7 @@ def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
     report = _results("benchmarks/results/zen-mini-early-stop-int8.json")
     section = README.split("\n## What need not be scored\n")[1].split("\n## ")[0]
     written = re.findall(
-        r"^\| ([\d.]+) \| (\d+) % \| ([\d.]+) \| ([\d.]+) \(\w+\) \| ([\d.]+) \|",
+        r"^\| ([\d.]+) \| (-?\d+) % \| ([\d.]+) \| ([\d.]+) \(\w+\) \| ([\d.]+) \|",
         section,
         re.MULTILINE,
     )
