@@ -42,6 +42,17 @@ struct alignas(64) PanelHeader {
   }
 };
 
+// Writes a vector of sums of quantized values, each `value - midpoint`, as the numbers they stand
+// for.
+template <int kWidth>
+inline void store_dequantized(Vec sums, float midpoint, const QuantizedRow& row,
+                              const PanelHeader<kWidth>& header, int column, float* out) {
+  const Vec shift = Vec::broadcast(midpoint - row.zero);
+  const Vec shifted = fma(shift, Vec::load(header.sums + column), sums);
+  const Vec scale = Vec::broadcast(row.step) * Vec::load(header.scales + column);
+  fma(shifted, scale, Vec::load(header.biases + column)).store(out + column);
+}
+
 // Writes the values of one step, a column's four beside the next column's, zeros in the padding.
 template <int kWidth>
 inline void pack_step(const QuantizedMatrix& b, int panel, int step, int8_t* out) {

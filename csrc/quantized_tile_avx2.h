@@ -200,16 +200,9 @@ struct QuantizedTile {
 
     const Header& header = *reinterpret_cast<const Header*>(panel);
     for (int r = 0; r < kRows; ++r) {
-      const __m256 step = _mm256_set1_ps(rows[r].step);
-      const __m256 shift = _mm256_set1_ps(kMidpoint - rows[r].zero);
       for (int v = 0; v < kQuantizedTileVectors; ++v) {
-        const __m256 shifted =
-            _mm256_fmadd_ps(shift, _mm256_load_ps(header.sums + v * kVectorColumns),
-                            _mm256_cvtepi32_ps(sums[r][v]));
-        const __m256 scale =
-            _mm256_mul_ps(step, _mm256_load_ps(header.scales + v * kVectorColumns));
-        const __m256 bias = _mm256_load_ps(header.biases + v * kVectorColumns);
-        _mm256_storeu_ps(c.row(r) + v * kVectorColumns, _mm256_fmadd_ps(shifted, scale, bias));
+        store_dequantized({_mm256_cvtepi32_ps(sums[r][v])}, kMidpoint, rows[r], header,
+                          v * kVectorColumns, c.row(r));
       }
     }
   }

@@ -71,16 +71,10 @@ struct QuantizedTile {
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
       const QuantizedRow row = quantized_row(a, r, k);
-      const __m512 step = _mm512_set1_ps(row.step), shift = _mm512_set1_ps(-row.zero);
 #pragma GCC unroll 2
       for (int v = 0; v < kQuantizedTileVectors; ++v) {
-        const __m512 shifted =
-            _mm512_fmadd_ps(shift, _mm512_load_ps(header.sums + v * kVectorColumns),
-                            _mm512_cvtepi32_ps(sums[r][v]));
-        const __m512 scale =
-            _mm512_mul_ps(step, _mm512_load_ps(header.scales + v * kVectorColumns));
-        const __m512 bias = _mm512_load_ps(header.biases + v * kVectorColumns);
-        _mm512_storeu_ps(c.row(r) + v * kVectorColumns, _mm512_fmadd_ps(shifted, scale, bias));
+        store_dequantized({_mm512_cvtepi32_ps(sums[r][v])}, 0.0f, row, header, v * kVectorColumns,
+                          c.row(r));
       }
     }
   }

@@ -31,7 +31,7 @@ class FirstStage:
     scores: NDArray[np.float64]
     """(num_candidates,) finite"""
     weight: float
-    """Its share of the order, above 0 and at most 1."""
+    """Its share of the order, from 0 to 1."""
 
     @classmethod
     def of(

@@ -81,13 +81,13 @@ def _search(arguments: argparse.Namespace) -> int:
 
 def _found(retriever: Any, arguments: argparse.Namespace) -> list[tuple[float, Any]]:
     """Scores and documents, best first."""
+    if arguments.rerank is None and arguments.first_stage_weight:
+        raise InvalidArgumentError(
+            "--first-stage-weight weighs the index against a reranker: name one with --rerank"
+        )
     num_candidates = arguments.k if arguments.rerank is None else arguments.candidates
     candidates = retriever.retrieve(arguments.query, num_candidates, mode=arguments.mode)
     if arguments.rerank is None:
-        if arguments.first_stage_weight:
-            raise InvalidArgumentError(
-                "--first-stage-weight weighs against --rerank MODEL: name one"
-            )
         return [(candidate.score, candidate) for candidate in candidates]
     from zen_fast.reranker import ZenReranker
 

@@ -86,20 +86,26 @@ class Scored:
     """What one reranker said of each request, and how long it took."""
 
     logits: list[NDArray[np.float32]]
-    """Or what else it ranks by."""
     latencies_ms: list[float]
+    mixed: Sequence[NDArray[np.float64]] | None = None
+    """What it ranks by, where that is not the logits."""
+
+    @property
+    def keys(self) -> Sequence[NDArray[np.floating]]:
+        """What it ranks by."""
+        return self.logits if self.mixed is None else self.mixed
 
     def run(self, requests: Sequence[Request]) -> Run:
         """As a ranking."""
-        return _run(requests, self.logits)
+        return _run(requests, self.keys)
 
     def with_first_stage(self, retrieved: Retrieved, weight: float) -> Scored:
         """The same reranker, its scores mixed with the first stage's."""
         mixed = [
-            _first_stage(retrieved.run, request, weight).mixed_with(logits).astype(np.float32)
+            _first_stage(retrieved.run, request, weight).mixed_with(logits)
             for request, logits in zip(retrieved.requests, self.logits, strict=True)
         ]
-        return Scored(mixed, self.latencies_ms)
+        return Scored(self.logits, self.latencies_ms, mixed)
 
 
 def score_requests(
@@ -144,7 +150,7 @@ def judge(
     depth = max(len(request.documents) for request in requests)
     recall = f"R@{depth}"
     retrieval = RankingQuality(candidates, **_measured(judgements, as_they_come, retrieval_ms))
-    first_logits = next(iter(scored.values())).logits
+    first_scored = next(iter(scored.values()))
     columns: list[ColumnQuality] = []
     for name, each in scored.items():
         measured = _measured(judgements, each.run(requests), each.latencies_ms)
@@ -155,8 +161,8 @@ def judge(
                 name,
                 **measured,
                 relative_change=100 * (ndcg / first.ndcg_at_10 - 1) if first.ndcg_at_10 else 0.0,
-                max_abs_logit_difference=max_abs_difference(each.logits, first_logits),
-                kendall_tau=fmean(map(kendall_tau, each.logits, first_logits)),
+                max_abs_logit_difference=max_abs_difference(each.logits, first_scored.logits),
+                kendall_tau=fmean(map(kendall_tau, each.keys, first_scored.keys)),
                 gain=compare_paired([(retrieval.query_ndcg, query_ndcg)]),
                 against_first=compare_paired([(first.query_ndcg, query_ndcg)]),
             )
