@@ -18,7 +18,7 @@ namespace zen::ZEN_ISA {
 constexpr float kLowestScore = -std::numeric_limits<float>::infinity();
 
 // Rows of scores held at a time: a few tiles, while rows x length stays near 128 KiB of L2.
-constexpr int kMaxBlockRows = 8 * kTileRows;
+constexpr int kMaxBlockRows = 48;
 
 inline int query_block_rows(int max_keys) {
   constexpr int kMaxScores = 32 * 1024;
@@ -97,17 +97,15 @@ inline float largest_score(const float* scores, int count) {
   return reduce_max(max(other, largest));
 }
 
-// scores[first:last] become exp(scale * (score - row maximum)); returns their sum.
-inline float softmax_row(float* scores, int first, int last, float scale) {
-  float* row = scores + first;
-  const int count = last - first;
+// The scores become exp(scale * (score - largest)); returns their sum.
+inline float exponentiate(float* scores, int count, float largest, float scale) {
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
-  const Vec shift = Vec::zero() - Vec::broadcast(largest_score(row, count)) * factor;
+  const Vec shift = Vec::zero() - Vec::broadcast(largest) * factor;
   Vec sum = Vec::zero();
   for_each_vector(count, [&](int c, int lanes) {
-    const Vec score = load_lanes(row + c, lanes, Vec::broadcast(kLowestScore));
+    const Vec score = load_lanes(scores + c, lanes, Vec::broadcast(kLowestScore));
     const Vec weight = exp2(fma(score, factor, shift));
-    store_lanes(weight, row + c, lanes);
+    store_lanes(weight, scores + c, lanes);
     sum = sum + weight;
   });
   return reduce_add(sum);
@@ -182,14 +180,21 @@ class HeadAttention {
       bucket_products(head, query, rows, args_.relative_keys, scratch_.query_buckets);
     }
 
-    float sums[kMaxBlockRows];
+    // Two loops, so that while one row's maximum is being reduced the next row's begins.
+    float largest[kMaxBlockRows], sums[kMaxBlockRows];
     for (int r = 0; r < rows; ++r) {
       float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
       const int begin = first_key(place + r), end = end_key(place + r);
       add_relative_scores(scores, r, place + r, begin, end);
       add_position_bias(scores, head, place + r, begin, end);
       if (args_.cap > 0.0f) cap_scores(scores + begin, end - begin);
-      sums[r] = softmax_row(scores, begin, end, args_.cap > 0.0f ? 1.0f : args_.scale);
+      largest[r] = largest_score(scores + begin, end - begin);
+    }
+    for (int r = 0; r < rows; ++r) {
+      float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
+      const int begin = first_key(place + r), end = end_key(place + r);
+      sums[r] = exponentiate(scores + begin, end - begin, largest[r],
+                             args_.cap > 0.0f ? 1.0f : args_.scale);
       for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
       for (int key = end; key < key_end; ++key) scores[key] = 0.0f;
     }

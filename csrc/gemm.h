@@ -5,6 +5,7 @@
 // through C, so an element's additions come in the same order whatever tile or thread it falls to.
 #pragma once
 
+#include "activations.h"
 #include "kernels.h"
 #include "tiles.h"
 #include "vec_math.h"

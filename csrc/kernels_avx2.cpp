@@ -1,9 +1,10 @@
 #include "vec_avx2.h"
 
 #define ZEN_ISA avx2
+#include "gelu_rational.h"
 #include "quantized_tile_avx2.h"
 #include "transpose_avx.h"
-// After the tile, on which it is built.
+// After these, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

@@ -1,9 +1,10 @@
 #include "vec_avx512.h"
 
 #define ZEN_ISA avx512_vnni
+#include "gelu_table_avx512.h"
 #include "quantized_tile_avx512.h"
 #include "transpose_avx.h"
-// After the tile, on which it is built.
+// After these, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

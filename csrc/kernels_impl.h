@@ -8,6 +8,7 @@
 #include "attention.h"
 #include "gemm.h"
 #include "kernels.h"
+#include "quantize_rows.h"
 #include "quantized_gemm.h"
 #include "rowwise.h"
 

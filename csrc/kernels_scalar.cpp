@@ -1,8 +1,9 @@
 #include "vec_scalar.h"
 
 #define ZEN_ISA scalar
+#include "gelu_rational.h"
 #include "quantized_tile_scalar.h"
-// After the tile, on which it is built.
+// After these, on which it is built.
 #include "kernels_impl.h"
 
 namespace zen {

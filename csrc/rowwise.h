@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "activations.h"
 #include "kernels.h"
 #include "vec_math.h"
 
@@ -31,35 +32,28 @@ inline void embed(const EmbeddingTable* tables, int num_tables, int width, Mutab
   }
 }
 
-// Two passes over the row, mean first: the one-pass variance cancels where |mean| >> deviation.
-inline void norm_part(const NormArgs& args, int row, int column) {
-  const int width = args.width;
+inline float mean_of(const float* x, int width) {
+  const auto add = [&](Vec sum, int c, int lanes) { return sum + load_lanes(x + c, lanes); };
+  return sum_over_row(width, add) / static_cast<float>(width);
+}
+
+inline float inverse_deviation(const float* x, int width, float mean, float eps) {
+  const Vec centre = Vec::broadcast(mean);
+  const float squares = sum_over_row(width, [&](Vec sum, int c, int lanes) {
+    const Vec centred = load_lanes(x + c, lanes, centre) - centre;
+    return fma(centred, centred, sum);
+  });
+  return 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
+}
+
+// out = (x - mean) * factor * weight + bias + residual, for `width` columns from `column` on.
+inline void write_normed(const NormArgs& args, int row, int column, float mean, float factor) {
   const float* x = args.x.row(row) + column;
   const float* residual = args.residual.data != nullptr ? args.residual.row(row) + column : nullptr;
   float* out = args.out.row(row) + column;
-  float mean = 0.0f;
-  if (args.centred) {
-    Vec sum = Vec::zero();
-    for_each_vector(width, [&](int c, int lanes) { sum = sum + load_lanes(x + c, lanes); });
-    mean = reduce_add(sum) / static_cast<float>(width);
-  }
-
-  float squares = 0.0f;
-  Vec square_sum = Vec::zero();
-  for_each_vector(width, [&](int c, int lanes) {
-    if (lanes == Vec::kLanes) {
-      const Vec centred = Vec::load(x + c) - Vec::broadcast(mean);
-      square_sum = fma(centred, centred, square_sum);
-    } else {
-      for (int i = c; i < c + lanes; ++i) squares += (x[i] - mean) * (x[i] - mean);
-    }
-  });
-  squares += reduce_add(square_sum);
-
-  const float inverse_deviation = 1.0f / std::sqrt(squares / static_cast<float>(width) + args.eps);
-  for_each_vector(width, [&](int c, int lanes) {
+  for_each_vector(args.width, [&](int c, int lanes) {
     const Vec centred = load_lanes(x + c, lanes) - Vec::broadcast(mean);
-    const Vec scaled = centred * Vec::broadcast(inverse_deviation);
+    const Vec scaled = centred * Vec::broadcast(factor);
     const Vec shift = args.bias != nullptr ? load_lanes(args.bias + c, lanes) : Vec::zero();
     Vec normed = fma(scaled, load_lanes(args.weight + c, lanes), shift);
     if (residual != nullptr) normed = normed + load_lanes(residual + c, lanes);
@@ -67,9 +61,26 @@ inline void norm_part(const NormArgs& args, int row, int column) {
   });
 }
 
-inline void norm(const NormArgs& args, int first, int last) {
+// The mean first: the variance that needs one pass cancels where |mean| >> deviation.
+inline void norm_parts(const NormArgs& args, int column, int first, int last) {
+  float means[kRowsAtOnce] = {}, factors[kRowsAtOnce];
+  for (int row = first; row < last && args.centred; ++row) {
+    means[row - first] = mean_of(args.x.row(row) + column, args.width);
+  }
   for (int row = first; row < last; ++row) {
-    for (int part = 0; part < args.num_parts; ++part) norm_part(args, row, part * args.width);
+    const float* x = args.x.row(row) + column;
+    factors[row - first] = inverse_deviation(x, args.width, means[row - first], args.eps);
+  }
+  for (int row = first; row < last; ++row) {
+    write_normed(args, row, column, means[row - first], factors[row - first]);
+  }
+}
+
+inline void norm(const NormArgs& args, int first, int last) {
+  for (int row = first; row < last; row += kRowsAtOnce) {
+    for (int part = 0; part < args.num_parts; ++part) {
+      norm_parts(args, part * args.width, row, smaller(row + kRowsAtOnce, last));
+    }
   }
 }
 

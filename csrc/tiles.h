@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace zen::ZEN_ISA {
@@ -32,6 +33,28 @@ class TileRows {
   static constexpr int kBases = (kRows + kRowsOfBase - 1) / kRowsOfBase;
   const Value* bases_[kBases];
   ptrdiff_t stride_;
+};
+
+// Asks for memory that is needed soon, a share at a time: the weights of all layers fill more than
+// an L2, and waiting for each panel to come took a twentieth of a product.
+class Prefetch {
+ public:
+  Prefetch(const uint8_t* begin, size_t bytes, int num_shares)
+      : next_(begin),
+        end_(begin + bytes),
+        share_((bytes / kLineBytes / static_cast<size_t>(num_shares) + 1) * kLineBytes) {}
+
+  void share() {
+    constexpr int kToRead = 0, kIntoL2 = 2;
+    const uint8_t* stop = next_ + share_ < end_ ? next_ + share_ : end_;
+    for (; next_ < stop; next_ += kLineBytes) __builtin_prefetch(next_, kToRead, kIntoL2);
+  }
+
+ private:
+  static constexpr size_t kLineBytes = 64;
+  const uint8_t* next_;
+  const uint8_t* end_;
+  size_t share_;
 };
 
 template <typename Tile, typename Counts>

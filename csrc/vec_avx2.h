@@ -30,14 +30,6 @@ struct Vec {
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm256_maskstore_ps(p, lane_mask(n), v); }
 
-  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
-  void store_bytes(uint8_t* p) const {
-    const __m256i ints = _mm256_cvtps_epi32(v);
-    const __m128i shorts =
-        _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(shorts, shorts));
-  }
-
   static __m256i lane_mask(int n) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes);
@@ -73,6 +65,18 @@ inline float reduce_max(Vec x) {
   __m128 s = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+// Numbers, rounded, to bytes: those outside [0, 255] to the nearer bound, NaN to 0.
+constexpr int kByteVectors = 4;
+inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
+  const auto shorts = [&x](int low, int high) {
+    return _mm256_packs_epi32(_mm256_cvtps_epi32(x[low].v), _mm256_cvtps_epi32(x[high].v));
+  };
+  // Packing works in each half: four bytes of every vector, then the next four of each.
+  const __m256i mixed = _mm256_packus_epi16(shorts(0, 1), shorts(2, 3));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(mixed, order));
 }
 
 }  // namespace zen::avx2

@@ -29,16 +29,8 @@ struct Vec {
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm512_mask_storeu_ps(p, lane_mask(n), v); }
 
-  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
-  void store_bytes(uint8_t* p) const {
-    const __m512i ints = _mm512_max_epi32(_mm512_cvtps_epi32(v), _mm512_setzero_si512());
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(ints));
-  }
-
-  static __mmask16 lane_mask(int n) {
-    if (n >= kLanes) return 0xffff;
-    return n <= 0 ? 0 : static_cast<__mmask16>((1u << n) - 1);
-  }
+  // Of the first n lanes, 0 <= n <= kLanes.
+  static __mmask16 lane_mask(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 };
 
 // Or gcc copies a loop's sums from one register to another, and to the stack.
@@ -65,5 +57,17 @@ inline Vec round(Vec x) {
 inline Vec scale_by_power_of_two(Vec x, Vec n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
+
+// Numbers, rounded, to bytes: those outside [0, 255] to the nearer bound, NaN to 0.
+constexpr int kByteVectors = 4;
+inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
+  const auto shorts = [&x](int low, int high) {
+    return _mm512_packs_epi32(_mm512_cvtps_epi32(x[low].v), _mm512_cvtps_epi32(x[high].v));
+  };
+  // Packing works in each quarter: four bytes of every vector, then the next four of each.
+  const __m512i mixed = _mm512_packus_epi16(shorts(0, 1), shorts(2, 3));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, mixed));
+}
 
 }  // namespace zen::avx512_vnni

@@ -45,49 +45,6 @@ inline Vec tanh(Vec x) {
   return one - two / (exp(two * x) + one);
 }
 
-// x / 2 * (1 + erf(x / sqrt(2))); absolute error below 1e-6. The odd rational minimax fit of erf,
-// of x / sqrt(2), is constant beyond +-5.54: further out it would be the rounding of erf that x
-// grows.
-inline Vec gelu(Vec x) {
-  constexpr float kNumerator[] = {0.797884457f,    0.0681529474f,  0.00937987899f,
-                                  0.000341918931f, 1.27047789e-5f, 4.49603174e-8f};
-  constexpr float kDenominator[] = {1.0f,           0.252082886f,   0.0287713f,
-                                    0.00189654861f, 7.42573775e-5f, 1.18968188e-6f};
-  constexpr float kBound = 5.5437f;
-  x = max(Vec::broadcast(-kBound), x);
-  const Vec bounded = min(Vec::broadcast(kBound), x), square = bounded * bounded;
-  const Vec erf =
-      quotient(bounded * polynomial(square, kNumerator), polynomial(square, kDenominator));
-  const Vec half = x * Vec::broadcast(0.5f);
-  return fma(half, erf, half);
-}
-
-inline Vec gelu_tanh(Vec x) {
-  const Vec cubic = fma(x * x * x, Vec::broadcast(0.044715f), x);
-  const Vec half = x * Vec::broadcast(0.5f);
-  return fma(half, tanh(cubic * Vec::broadcast(0.797884561f)), half);
-}
-
-inline Vec silu(Vec x) { return x / (Vec::broadcast(1.0f) + exp(Vec::zero() - x)); }
-
-inline Vec activate(Vec x, Activation activation) {
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kGelu:
-      return gelu(x);
-    case Activation::kGeluTanh:
-      return gelu_tanh(x);
-    case Activation::kRelu:
-      return max(Vec::zero(), x);
-    case Activation::kSilu:
-      return silu(x);
-    case Activation::kTanh:
-      return tanh(x);
-  }
-  return x;
-}
-
 // Calls body(column, lanes) for each vector of a row; lanes < kLanes only for the last one.
 template <typename Body>
 inline void for_each_vector(int width, Body body) {
@@ -113,14 +70,28 @@ inline void store_lanes(Vec x, float* p, int lanes) {
   }
 }
 
-inline void store_bytes(Vec x, uint8_t* p, int lanes) {
-  if (lanes == Vec::kLanes) {
-    x.store_bytes(p);
-  } else {
-    uint8_t bytes[Vec::kLanes];
-    x.store_bytes(bytes);
-    for (int lane = 0; lane < lanes; ++lane) p[lane] = bytes[lane];
+// What is found by looking through a whole row, like its mean, is found for so many rows before the
+// first of them is written: the search ends in a chain of single steps, behind which the next row's
+// hides. They are few enough to stay in the L1.
+constexpr int kRowsAtOnce = 4;
+
+// The sum over a row of what add(sum, column, lanes) adds, in several chains: one would wait for
+// its own latency.
+template <typename Add>
+inline float sum_over_row(int width, Add add) {
+  constexpr int kChains = 4;
+  Vec sums[kChains];
+  for (Vec& sum : sums) sum = Vec::zero();
+  int column = 0;
+  for (; column + kChains * Vec::kLanes <= width; column += kChains * Vec::kLanes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kChains; ++i) {
+      sums[i] = add(sums[i], column + i * Vec::kLanes, Vec::kLanes);
+    }
   }
+  for_each_vector(width - column,
+                  [&](int rest, int lanes) { sums[0] = add(sums[0], column + rest, lanes); });
+  return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 }  // namespace zen::ZEN_ISA

@@ -23,10 +23,6 @@ struct Vec {
   void store_partial(float* p, int n) const {
     if (n > 0) *p = v;
   }
-  // Whole numbers to bytes, those outside [0, 255] to the nearer bound, NaN to 0.
-  void store_bytes(uint8_t* p) const {
-    *p = v > 0.0f ? static_cast<uint8_t>(v < 255.0f ? v : 255.0f) : uint8_t{0};
-  }
 };
 
 // IEEE half to single: exact, subnormals and infinities included.
@@ -66,5 +62,14 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
 }
 inline float reduce_add(Vec x) { return x.v; }
 inline float reduce_max(Vec x) { return x.v; }
+
+// Numbers, rounded, to bytes: those outside [0, 255] to the nearer bound, NaN to 0.
+constexpr int kByteVectors = 4;
+inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
+  for (int i = 0; i < kByteVectors; ++i) {
+    const float whole = round(x[i]).v;
+    p[i] = whole > 0.0f ? static_cast<uint8_t>(whole < 255.0f ? whole : 255.0f) : uint8_t{0};
+  }
+}
 
 }  // namespace zen::scalar

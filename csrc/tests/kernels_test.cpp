@@ -362,6 +362,20 @@ void test_mean_pool(const Kernels& kernels, int width) {
               std::string(kernels.isa) + " mean_pool " + std::to_string(width));
 }
 
+// From where it is nothing to where it is x, in steps that miss no segment of a table.
+void test_gelu(const Kernels& kernels) {
+  const int width = 40001;
+  std::vector<float> x(2 * width, 1.0f),
+      out = poisoned(width);  // gate: f(first half) * second half
+  std::vector<double> expected;
+  for (int i = 0; i < width; ++i) {
+    x[static_cast<size_t>(i)] = -8.0f + 16.0f * static_cast<float>(i) / (width - 1);
+    expected.push_back(activated(x[static_cast<size_t>(i)], Activation::kGelu));
+  }
+  kernels.gate({x.data(), 2 * width}, {out.data(), width}, width, Activation::kGelu, true, 0, 1);
+  check_close(out, expected, 1.2e-6, std::string(kernels.isa) + " gelu");
+}
+
 void test_special_values(const Kernels& kernels) {
   const int width = 19;
   const float nan = std::nanf(""), infinity = INFINITY;
@@ -452,6 +466,7 @@ void test_kernels(const Kernels& kernels) {
   }
   for (const int head_dim : {2, 10, 16, 42}) test_rotary(kernels, 3, head_dim);
   test_half_embedding(kernels);
+  test_gelu(kernels);
   test_special_values(kernels);
 }
 
