@@ -382,6 +382,9 @@ def test_readme_first_stages_are_those_of_the_committed_results() -> None:
     ]
     for name, cells in rows:
         assert cells.split(" | ") == [f"{figure:.1f}" for figure in expected.get(name, means)]
+    for name, each in expected.items():
+        unweighed = (each[0], each[1], each[3], each[4])
+        assert max(unweighed) == each[4 if name == "squad" else 3]  # hybrid alone but on squad
     assert rows[-1][0] == "mean"
     assert hybrid_weighed > hybrid > weighed > alone > bm25
     gain = hybrid_weighed - weighed

@@ -48,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="W",
-        help="the index's share of the reranked order, 0 to 1 (default: 0); 0.2 often ranks better",
+        help="the index's share of the reranked order, 0 to 1 (default: 0); with zen-mini 0.2 "
+        "ranks better after BM25, and 0.6 after hybrid retrieval",
     )
     parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per result")
