@@ -61,6 +61,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="of all collections, or of each (default: 2000)",
     )
+    parser.add_argument(
+        "--statements",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="sentences of the documents that are queries, too: for all collections, or for each "
+        "(default: 0)",
+    )
     parser.add_argument("--steps", type=int, default=1500, metavar="N", help="(default: 1500)")
     parser.add_argument(
         "--learning-rate", type=float, default=1e-4, metavar="X", help="(default: 1e-4)"

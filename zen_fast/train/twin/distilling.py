@@ -63,8 +63,9 @@ class Distillation:
         self._learning_rate = learning_rate
         self._checkpoint = checkpoint
         self._settings = dict(settings)
-        # Words that the lists never show keep their place beside those they do.
+        # Words and places that the lists never show keep theirs beside those they do.
         twin.bert.embeddings.word_embeddings.requires_grad_(False)
+        twin.bert.embeddings.position_embeddings.requires_grad_(False)
         self._parameters = [part for part in twin.parameters() if part.requires_grad]
         self._optimizer = torch.optim.AdamW(
             self._parameters,

@@ -83,17 +83,26 @@ def get_lists(options: argparse.Namespace) -> ListTable:
             "there are no lists: name collections with --data, or a file of lists that was made of "
             "some with --lists"
         )
-    counts = options.queries * (len(options.data) if len(options.queries) == 1 else 1)
-    if len(counts) != len(options.data):
-        raise InvalidArgumentError(
-            f"--queries gives {len(counts)} numbers for {len(options.data)} collections; give one "
-            "for all, or one for each"
-        )
+    num_queries, num_statements = (_of_each(options, name) for name in ("queries", "statements"))
     collections = [load_target(target) for target in options.data]
-    lists = unjudged_lists(collections, counts, np.random.default_rng(options.seed))
+    rng = np.random.default_rng(options.seed)
+    lists = unjudged_lists(collections, num_queries, num_statements, rng)
     if options.lists is not None:
         write_lists(options.lists, lists)
     return lists
+
+
+def _of_each(options: argparse.Namespace, name: str) -> list[int]:
+    """An option's number for each collection."""
+    counts: list[int] = getattr(options, name)
+    if len(counts) == 1:
+        return counts * len(options.data)
+    if len(counts) != len(options.data):
+        raise InvalidArgumentError(
+            f"--{name} gives {len(counts)} numbers for {len(options.data)} collections; give one "
+            "for all, or one for each"
+        )
+    return counts
 
 
 def _run(distillation: Distillation, num_steps: int) -> None:
