@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("bm25s")
 
-from zen_fast.collection import Collection, CollectionDocument  # noqa: E402
-from zen_fast.train.errors import TrainingDataError  # noqa: E402
-from zen_fast.train.twin.lists import unjudged_lists  # noqa: E402
+from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.train.errors import TrainingDataError
+from zen_fast.train.twin.lists import unjudged_lists
 
 _NUM_DOCUMENTS = 40
 
@@ -37,7 +37,8 @@ def test_lists_are_of_whole_documents_and_of_passages_by_turns() -> None:
     shown = [{lists.texts[row] for row in rows} for rows in lists.documents]
     assert sum(texts <= whole for texts in shown) == 10
     passages = set().union(*(texts for texts in shown if not texts & whole))
-    assert passages and all("Title" not in text for text in passages)
+    assert passages
+    assert all("Title" not in text for text in passages)
     assert len({len(text.split()) for text in passages}) > 1
 
 

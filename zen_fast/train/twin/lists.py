@@ -87,7 +87,7 @@ def unjudged_lists(
             *_queries(collection, queries, rng),
             *_statements(documents, statements, rng),
         ]
-        rng.shuffle(questions)  # type: ignore[arg-type]
+        rng.shuffle(questions)
         for part, pool in enumerate((_whole(documents), _passages(documents, rng))):
             lists += pool.lists(questions[part::2], rng)
     if not lists:
