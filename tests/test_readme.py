@@ -234,6 +234,35 @@ def test_readme_figures_of_what_is_shared_are_those_of_the_committed_results() -
     assert f"as without outliers ({plain['int8_error']:.2f})" in text
 
 
+def test_figures_of_the_twin_are_those_of_the_committed_results() -> None:
+    path = "benchmarks/results/zen-mini-twin-quality-int8.json"
+    parts = _results(path)["collections"]
+    measured = [
+        (
+            part["num_queries"],
+            round(part["first_stage"], 1),
+            *(round(column["ndcg_at_10"], 1) for column in part["columns"]),
+        )
+        for part in parts
+    ]
+    bm25 = fmean(part["first_stage"] for part in parts)
+    zen_mini, twin = (
+        fmean(part["columns"][place]["ndcg_at_10"] for part in parts) for place in (0, 1)
+    )
+    text = " ".join(README.split())
+    assert round(zen_mini, 1) == round(twin, 1)
+    assert f"[both are at {twin:.1f}]({path}) on the mean where BM25 is at {bm25:.1f}" in text
+
+    card = (ROOT / "zen_fast/models/zen-mini-twin/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+)(?: \(judged\))? \| ([\d,]+) \| (.*) \|$", card, re.MULTILINE)
+    assert [name for name, _, _ in rows] == [part["collection"] for part in parts]
+    written = [
+        (int(count.replace(",", "")), *map(float, cells.split(" | "))) for _, count, cells in rows
+    ]
+    assert written == measured
+    assert f"| mean | | {bm25:.1f} | {zen_mini:.1f} | {twin:.1f} |" in card
+
+
 def test_readme_first_table_is_that_of_the_committed_results() -> None:
     pattern = r"^\| \[.*\]\((benchmarks/results/.*\.json)\) \| (.*) \|$"
     table = re.findall(pattern, _first_screen(), re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,10 +149,9 @@ def _whole(documents: Sequence[CollectionDocument]) -> _Pool:
 
 def _passages(documents: Sequence[CollectionDocument], rng: np.random.Generator) -> _Pool:
     """The documents' texts without their titles, cut."""
-    draw: Callable[[], int] = lambda: int(rng.choice(_PASSAGE_WORDS))  # noqa: E731
     texts, owners = [], []
     for index, document in enumerate(documents):
-        passages = cut_passages(document.text, draw)
+        passages = cut_passages(document.text, lambda: int(rng.choice(_PASSAGE_WORDS)))
         texts += passages
         owners += [index] * len(passages)
     return _Pool(texts, owners)
