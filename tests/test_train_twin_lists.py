@@ -67,6 +67,19 @@ def test_some_queries_are_without_their_stop_words() -> None:
     assert all(query.startswith("where do otters") for query in set(queries) - set(short))
 
 
+def test_documents_without_a_text_show_their_title() -> None:
+    collection = _collection()
+    titles = {
+        key: CollectionDocument(f"Otters of {key}", "") for key in collection.judgements["q0"]
+    }
+    bare = Collection("bare", titles, collection.queries, collection.judgements)
+    lists = unjudged_lists([bare], [20], [5], np.random.default_rng(0))
+    assert len(lists) == 20
+    assert {lists.texts[row] for row in lists.documents.flat} <= {
+        document.title for document in titles.values()
+    }
+
+
 def test_collection_too_small_for_a_list_is_refused() -> None:
     document = CollectionDocument("", "Otters swim.")
     small = Collection("small", {"d": document}, {"q": "otters"}, {"q": {"d": 1}})

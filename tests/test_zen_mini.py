@@ -7,21 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from climate_example import DOCUMENTS, QUERY
 
 import zen_fast
 from zen_fast import ZenReranker
 
 FOLDER = Path(zen_fast.__file__).parent / "models" / "zen-mini"
 MAX_BYTES = 30_000_000
-QUERY = "What causes climate change?"
-DOCUMENTS = [
-    "The weather is sunny today.",
-    "Greenhouse gases trap heat in the atmosphere.",
-    "Burning fossil fuels releases CO2, which warms the planet.",
-    "",
-    "Climate models divide the atmosphere into cells and step them through time. " * 60,
-    "The café serves crème brûlée 🍮 from nine to five.",
-]
 
 
 @pytest.fixture(scope="module")

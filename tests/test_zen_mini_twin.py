@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from climate_example import DOCUMENTS, QUERY
 
 import zen_fast
 from zen_fast import ZenReranker
@@ -16,15 +17,6 @@ FOLDER = Path(zen_fast.__file__).parent / "models" / "zen-mini-twin"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 MAX_BYTES = 30_000_000
 MAX_LOST_POINTS = 0.5
-QUERY = "What causes climate change?"
-DOCUMENTS = [
-    "The weather is sunny today.",
-    "Greenhouse gases trap heat in the atmosphere.",
-    "Burning fossil fuels releases CO2, which warms the planet.",
-    "",
-    "Climate models divide the atmosphere into cells and step them through time. " * 60,
-    "The café serves crème brûlée 🍮 from nine to five.",
-]
 
 
 def test_twin_is_small() -> None:

@@ -89,7 +89,8 @@ class ZenReranker(SentenceTransformersInterface):
         """Load a cross-encoder.
 
         Args:
-            model: "zen-mini" (ships with the package), a local folder, or a hub id.
+            model: "zen-mini" or "zen-mini-twin" (ship with the package), a local folder, or a hub
+                id.
             device: "cpu", "cuda" or "cuda:N"; "auto" is the CPU, a GPU has to be asked for.
                 "cuda:0,1" puts the model on each of these GPUs and spreads whole queries over them.
             precision: "fp32", "int8" (projections in 8 bits), on a GPU also "fp16", "bf16" and

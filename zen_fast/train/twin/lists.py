@@ -129,7 +129,7 @@ def _statements(
 ) -> list[_Question]:
     """Sentences, drawn from one document after another in random order."""
     questions: list[_Question] = []
-    sentences_of: dict[int, list[str]] = {
+    sentences_of = {
         index: sentences
         for index, document in enumerate(documents)
         if (sentences := split_sentences(document.text))
@@ -148,10 +148,11 @@ def _whole(documents: Sequence[CollectionDocument]) -> _Pool:
 
 
 def _passages(documents: Sequence[CollectionDocument], rng: np.random.Generator) -> _Pool:
-    """The documents' texts without their titles, cut."""
+    """The documents' texts without their titles, cut; a title where that is all there is."""
     texts, owners = [], []
     for index, document in enumerate(documents):
         passages = cut_passages(document.text, lambda: int(rng.choice(_PASSAGE_WORDS)))
+        passages = passages or [document.title]
         texts += passages
         owners += [index] * len(passages)
     return _Pool(texts, owners)
