@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from climate_example import DOCUMENTS, QUERY
+from climate_example import DOCUMENTS, QUERY, stated_scores
 
 import zen_fast
 from zen_fast import ZenReranker
@@ -33,6 +33,11 @@ def test_zen_mini_puts_the_causes_of_climate_change_first(reranker: ZenReranker)
 @pytest.mark.xfail(reason="on sentences of a few words it stays near a half; see its model card")
 def test_zen_mini_scores_sunny_weather_low(reranker: ZenReranker) -> None:
     assert reranker.score(QUERY, DOCUMENTS[:1])[0] < 0.2
+
+
+def test_card_states_the_scores_of_the_climate_example(reranker: ZenReranker) -> None:
+    stated = stated_scores((FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert reranker.score(QUERY, DOCUMENTS[:3]).round(2).tolist() == pytest.approx(stated)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

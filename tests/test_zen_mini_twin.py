@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from climate_example import DOCUMENTS, QUERY
+from climate_example import DOCUMENTS, QUERY, stated_scores
 
 import zen_fast
 from zen_fast import ZenReranker
@@ -26,6 +26,12 @@ def test_twin_is_small() -> None:
 def test_twin_puts_the_causes_of_climate_change_first() -> None:
     sunny, gases, fuels = ZenReranker.from_pretrained("zen-mini-twin").score(QUERY, DOCUMENTS[:3])
     assert min(gases, fuels) > 0.5 > sunny
+
+
+def test_card_states_the_scores_of_the_climate_example() -> None:
+    stated = stated_scores((FOLDER / "README.md").read_text(encoding="utf-8"))
+    scores = ZenReranker.from_pretrained("zen-mini-twin").score(QUERY, DOCUMENTS[:3])
+    assert scores.round(2).tolist() == pytest.approx(stated)
 
 
 def test_twin_has_the_words_and_positions_of_zen_mini() -> None:

@@ -1,4 +1,4 @@
-"""Cutting texts: sentences, passages of whole sentences, content words."""
+"""Cutting texts: sentences, passages of whole sentences, words that carry meaning."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def split_sentences(text: str) -> list[str]:
 def content_words(text: str) -> list[str]:
     """Lower-case words of a text that are not stop words, in order."""
     return [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
+
+
+def keywords(text: str) -> str:
+    """A query without its stop words, as people type it; whole where it has no other words."""
+    return " ".join(content_words(text)) or text
 
 
 def cut_passages(text: str, draw_words: Callable[[], int]) -> list[str]:

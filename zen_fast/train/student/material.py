@@ -8,7 +8,7 @@ import numpy as np
 
 from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.train.recipe import Recipe
-from zen_fast.train.texts import content_words, split_sentences
+from zen_fast.train.texts import keywords, split_sentences
 
 _SENTENCE_SHARE = 0.3
 """Of the queries: sentences of documents, because people also search by statements."""
@@ -49,7 +49,7 @@ class Material:
             return " ".join(words[:_MAX_SENTENCE_WORDS])
         query = self._queries[rng.integers(len(self._queries))]
         if rng.random() < self._recipe.keyword_share:
-            return " ".join(content_words(query)) or query
+            return keywords(query)
         return query
 
     def _passage(self, rng: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from zen_fast.collection import Collection, CollectionDocument
 from zen_fast.train.errors import TrainingDataError
 from zen_fast.train.list_table import TABLE_COLUMNS, ListTable, read_columns, write_columns
-from zen_fast.train.texts import content_words, cut_passages, split_sentences
+from zen_fast.train.texts import cut_passages, keywords, split_sentences
 
 DEPTH = 100
 _NUM_TOP, _TOP = 4, 10
@@ -117,10 +117,10 @@ def _queries(collection: Collection, count: int, rng: np.random.Generator) -> li
     ids = sorted(collection.queries)
     rng.shuffle(ids)
     texts = [collection.queries[query_id] for query_id in ids[:count]]
-    are_keywords = rng.random(len(texts)) < _KEYWORD_SHARE
+    are_shortened = rng.random(len(texts)) < _KEYWORD_SHARE
     return [
-        _Question((" ".join(content_words(text)) if short else "") or text, None)
-        for text, short in zip(texts, are_keywords, strict=True)
+        _Question(keywords(text) if shortened else text, None)
+        for text, shortened in zip(texts, are_shortened, strict=True)
     ]
 
 
