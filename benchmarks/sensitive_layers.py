@@ -132,8 +132,10 @@ def measure(
     return {
         "layer_errors": [round(float(error), 4) for error in errors],
         "kept_layers": kept,
-        "int8_error": _error(exact, _logits(quantize_weights(weights), texts)),
-        "int8_with_kept_error": _error(exact, _logits(quantize_weights(weights, kept), texts)),
+        "int8_error": _error(exact, _logits(quantize_weights(weights, SPEC), texts)),
+        "int8_with_kept_error": _error(
+            exact, _logits(quantize_weights(weights, SPEC, kept), texts)
+        ),
     }
 
 

@@ -52,7 +52,7 @@ class Measurement:
 
     def __init__(self, precision: str, num_threads: int) -> None:
         checkpoint = load_checkpoint("zen-mini")
-        weights = at_precision(checkpoint.weights, precision)
+        weights = at_precision(checkpoint.weights, checkpoint.spec, precision)
         ordinary = checkpoint.spec
         independent = replace(
             ordinary, query_independent=True, head=replace(ordinary.head, pooling="last")

@@ -113,7 +113,7 @@ def ways_to_score(num_layers: int, num_threads: int) -> tuple[dict[str, Score], 
 
 
 def _backend(checkpoint: Checkpoint, precision: str, num_threads: int) -> CpuBackend:
-    weights = at_precision(checkpoint.weights, precision)
+    weights = at_precision(checkpoint.weights, checkpoint.spec, precision)
     return CpuBackend(Encoder(checkpoint.spec, weights), num_threads)
 
 

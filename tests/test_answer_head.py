@@ -50,7 +50,10 @@ def test_quantized_checkpoint_carries_its_answer(
     batch = pack([TokenizedPair(ids, np.zeros_like(ids))], checkpoint.spec)
     saved, expected = (
         CpuBackend(Encoder(checkpoint.spec, weights), num_threads=1).forward(batch)
-        for weights in (loaded.weights, quantize_weights(checkpoint.weights, kept_layers))
+        for weights in (
+            loaded.weights,
+            quantize_weights(checkpoint.weights, checkpoint.spec, kept_layers),
+        )
     )
     np.testing.assert_array_equal(saved, expected)
 

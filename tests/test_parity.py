@@ -201,7 +201,7 @@ def test_logits_do_not_change_when_prefixes_are_shared(
 ) -> None:
     """A batch of two prefixes, one of them longer than what follows, beside one of length 0, 1."""
     spec, weights = causal_oracle.encoder.spec, causal_oracle.encoder.weights
-    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
+    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights, spec))
     backend = make_backend(backend_name, encoder)
     assert isinstance(backend, PrefixingBackend)
     longest = causal_oracle.pairs[-1]  # as long as the model allows
@@ -244,7 +244,7 @@ def test_logits_do_not_change_when_heads_are_shared(
 ) -> None:
     oracle = make_oracle(QUERY_INDEPENDENT_BERT, tmp_path)
     spec, weights = oracle.encoder.spec, oracle.encoder.weights
-    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights))
+    encoder = Encoder(spec, weights if precision == "fp32" else quantize_weights(weights, spec))
     backend = make_backend(backend_name, encoder)
     assert isinstance(backend, PrefixingBackend)
     heads = [
@@ -261,7 +261,9 @@ def test_logits_do_not_change_when_heads_are_shared(
 
 @pytest.mark.parametrize("name", _backend_names()[1:])
 def test_int8_logits_equal_those_of_the_reference(name: str, oracle: Oracle) -> None:
-    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
+    quantized = Encoder(
+        oracle.encoder.spec, quantize_weights(oracle.encoder.weights, oracle.encoder.spec)
+    )
     logits, expected = (
         _run(make_backend(each, quantized), oracle, range(len(oracle.pairs)))
         for each in (name, "reference")

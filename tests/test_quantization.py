@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zen_fast import ZenReranker
-from zen_fast.checkpoint import load_checkpoint
+from zen_fast.checkpoint import Checkpoint, load_checkpoint
 from zen_fast.errors import (
     CheckpointError,
     UnsupportedDeviceError,
@@ -22,7 +23,8 @@ from zen_fast.quantization import (
     quantize_weights,
 )
 from zen_fast.quantize import main
-from zen_fast.weights import Weights
+from zen_fast.spec import EncoderSpec, Pooling
+from zen_fast.weights import QuantizedMatrix, Weights, is_quantizable
 
 QUERY = "Why does bread rise?"
 DOCUMENTS = [
@@ -34,9 +36,22 @@ DOCUMENTS = [
 ]
 
 
+LAST_DOWN = "layers.4.ffn.down"
+
+
 @pytest.fixture(scope="module")
-def weights() -> Weights:
-    return load_checkpoint("zen-mini").weights
+def checkpoint() -> Checkpoint:
+    return load_checkpoint("zen-mini")
+
+
+@pytest.fixture(scope="module")
+def weights(checkpoint: Checkpoint) -> Weights:
+    return checkpoint.weights
+
+
+@pytest.fixture(scope="module")
+def spec(checkpoint: Checkpoint) -> EncoderSpec:
+    return checkpoint.spec
 
 
 @pytest.fixture(scope="module")
@@ -141,26 +156,64 @@ def test_quantized_checkpoint_without_its_scales_is_a_typed_error(
         load_checkpoint(tmp_path)
 
 
-def test_at_precision_quantizes_once(weights: Weights) -> None:
-    quantized = at_precision(weights, "int8")
+def test_quantized_checkpoint_may_hold_any_projection_in_int8(
+    int8_folder: Path, weights: Weights, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    for path in int8_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    matrix = quantize_matrix(tensors[f"{LAST_DOWN}.weight"], smooth=True)
+    assert matrix.input_scales is not None
+    tensors |= {
+        f"{LAST_DOWN}.weight": matrix.values,
+        f"{LAST_DOWN}.weight_scales": matrix.scales,
+        f"{LAST_DOWN}.input_scales": matrix.input_scales,
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path).weights.linear(LAST_DOWN).weight
+    assert isinstance(loaded, QuantizedMatrix)
+    assert (loaded.values == matrix.values).all()
+    for folder in (int8_folder, tmp_path):
+        reranker = ZenReranker.from_pretrained(folder)
+        assert np.isfinite(reranker.score(QUERY, DOCUMENTS)).all()
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean"])
+def test_quantize_weights_keeps_the_last_projection_of_pooled_rows(
+    pooling: Pooling, weights: Weights, spec: EncoderSpec
+) -> None:
+    head = replace(spec.head, pooling=pooling)
+    quantized = quantize_weights(weights, replace(spec, head=head))
+    kept = {name for name in filter(is_quantizable, weights) if quantized[name].dtype != np.int8}
+    assert kept == (set() if pooling == "mean" else {f"{LAST_DOWN}.weight"})
+
+
+def test_at_precision_quantizes_once(weights: Weights, spec: EncoderSpec) -> None:
+    quantized = at_precision(weights, spec, "int8")
     assert quantized.is_quantized
-    assert at_precision(quantized, "int8") is quantized
-    assert at_precision(weights, "auto") is weights
+    assert at_precision(quantized, spec, "int8") is quantized
+    assert at_precision(weights, spec, "auto") is weights
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_quantize_weights_refuses_what_is_not_finite(weights: Weights, bad: float) -> None:
+def test_quantize_weights_refuses_what_is_not_finite(
+    weights: Weights, spec: EncoderSpec, bad: float
+) -> None:
     name = "layers.1.ffn.up.weight"
     broken = weights[name].copy()
     broken[3, 4] = bad
     with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight .* not finite"):
-        quantize_weights(Weights({**weights, name: broken}, weights.norm_eps))
+        quantize_weights(Weights({**weights, name: broken}, weights.norm_eps), spec)
 
 
-def test_quantize_weights_keeps_embeddings_that_fp16_cannot_hold(weights: Weights) -> None:
+def test_quantize_weights_keeps_embeddings_that_fp16_cannot_hold(
+    weights: Weights, spec: EncoderSpec
+) -> None:
     name = "embeddings.position"
     large = weights[name].astype(np.float32)
     large[0, 0] = 1e6
-    quantized = quantize_weights(Weights({**weights, name: large}, weights.norm_eps))
+    quantized = quantize_weights(Weights({**weights, name: large}, weights.norm_eps), spec)
     assert quantized[name].dtype == np.float32
     assert quantized["embeddings.token"].dtype == np.float16

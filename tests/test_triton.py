@@ -164,7 +164,9 @@ def test_logits_equal_stock_when_prefixes_are_shared(recipe: RandomModel, tmp_pa
 
 def test_int8_logits_equal_those_of_the_reference(oracle: Oracle) -> None:
     pairs = _pairs(oracle)
-    quantized = Encoder(oracle.encoder.spec, quantize_weights(oracle.encoder.weights))
+    quantized = Encoder(
+        oracle.encoder.spec, quantize_weights(oracle.encoder.weights, oracle.encoder.spec)
+    )
     batch = pack(pairs, oracle.encoder.spec)
     logits = TritonBackend(quantized, DEVICE, "fp32").forward(batch)
     difference = np.abs(logits - ReferenceBackend(quantized).forward(batch)) / oracle.spread
@@ -311,10 +313,8 @@ def test_norms_emit_what_projections_read(
     precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     oracle = make_oracle(_recipe("bert"), tmp_path)
-    weights = oracle.encoder.weights
-    encoder = Encoder(
-        oracle.encoder.spec, quantize_weights(weights) if precision == "int8" else weights
-    )
+    spec, weights = oracle.encoder.spec, oracle.encoder.weights
+    encoder = Encoder(spec, quantize_weights(weights, spec) if precision == "int8" else weights)
     name = {"int8": "quantize_rows", "fp8": "float8_rows"}[precision]
     quantize, widths = getattr(kernels, name), []
 
@@ -324,7 +324,9 @@ def test_norms_emit_what_projections_read(
 
     monkeypatch.setattr(kernels, name, counted)
     TritonBackend(encoder, DEVICE, precision).forward(pack(_pairs(oracle), encoder.spec))
-    hidden, ffn = encoder.spec.hidden_size, encoder.spec.intermediate_size
-    # Attention's context and the FFN's inner rows; of the last layer also the query's first rows.
+    hidden, ffn = spec.hidden_size, spec.intermediate_size
+    # Attention's context and the FFN's inner rows; of the last layer also the query's first rows,
+    # but in int8 not the inner ones, whose projection stays as it is.
+    last = [hidden, hidden] if precision == "int8" else [hidden, hidden, ffn]
     passes = 1 if DEVICE == "cpu" else 2
-    assert widths == passes * [*([hidden, ffn] * (encoder.spec.num_layers - 1)), *[hidden] * 2, ffn]
+    assert widths == passes * [*([hidden, ffn] * (spec.num_layers - 1)), *last]

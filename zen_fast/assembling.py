@@ -101,7 +101,10 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         cache_bytes=cache_bytes,
     )
     weights = at_precision(
-        checkpoint.weights, choices.precision, lambda: kept_layers(checkpoint, stock, prompt)
+        checkpoint.weights,
+        checkpoint.spec,
+        choices.precision,
+        lambda: kept_layers(checkpoint, stock, prompt),
     )
     encoder = Encoder(checkpoint.spec, weights)
     engine = _engine(makers, encoder, tokenizer, prefix_cache_bytes)

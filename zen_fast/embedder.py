@@ -110,7 +110,7 @@ class ZenEmbedder:
             layout=learn_text_layout(stock.tokenizer),
         )
         width = spec.head.num_labels
-        running, token_budget = make(Encoder(spec, at_precision(body.weights, precision)))
+        running, token_budget = make(Encoder(spec, at_precision(body.weights, spec, precision)))
         return cls(
             str(model),
             Engine(running, tokenizer, spec, token_budget),

@@ -115,8 +115,8 @@ class Encoder:
         return self.spec.head.pooling
 
     def _reads_pooled_rows(self, index: int) -> bool:
-        """Whether the head needs only one token's row of each sequence of this layer's output."""
-        return index == self.spec.num_layers - 1 and self._pooling != "mean"
+        """Whether of this layer's output only one token's row of each sequence is computed."""
+        return index == self.spec.num_layers - 1 and self.spec.last_layer_is_pooled
 
     def _attention(self, ops: Ops[Value], x: Value, residual: Value, index: int) -> Value:
         spec, name = self.spec, f"layers.{index}.attention"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 
 from zen_fast.errors import CheckpointError, UnsupportedDeviceError
+from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,
     INPUT_SCALES,
@@ -63,11 +64,18 @@ def _input_scales(weight: Array) -> Array:
     return scales
 
 
-def quantize_weights(weights: Weights, kept_layers: Collection[int] = ()) -> Weights:
+def quantize_weights(
+    weights: Weights, spec: EncoderSpec, kept_layers: Collection[int] = ()
+) -> Weights:
     """Quantize the layers' projections; embeddings that fit become fp16, all else stays fp32.
 
     Args:
+        spec: of the encoder that the weights are for.
         kept_layers: layers that stay in fp32, see `sensitive_layers`.
+
+    The last feed-forward part's output projection stays in fp32 if it has one row of each sequence
+    to work on: its input is what 8 bits hold worst, and so few rows cost nothing. A measured
+    sixth of the noise in zen-mini's logits.
 
     Only `is_smoothed` weights are smoothed. They read what no norm has levelled, and a few of their
     input channels have large weights: a measured quarter less noise in zen-mini's logits. Where a
@@ -77,8 +85,9 @@ def quantize_weights(weights: Weights, kept_layers: Collection[int] = ()) -> Wei
         CheckpointError: a projection holds an infinity or a NaN.
     """
     tensors = dict(weights)
+    kept = f"layers.{spec.num_layers - 1}.ffn.down.weight" if spec.last_layer_is_pooled else None
     for name in filter(is_quantizable, weights):
-        if layer_of(name) in kept_layers:
+        if name == kept or layer_of(name) in kept_layers:
             continue
         if not np.isfinite(weights[name]).all():
             raise CheckpointError(
@@ -97,11 +106,15 @@ def quantize_weights(weights: Weights, kept_layers: Collection[int] = ()) -> Wei
 
 
 def at_precision(
-    weights: Weights, precision: str, kept_layers: Callable[[], Collection[int]] = tuple
+    weights: Weights,
+    spec: EncoderSpec,
+    precision: str,
+    kept_layers: Callable[[], Collection[int]] = tuple,
 ) -> Weights:
     """The weights for `precision`: "auto" (as stored), "int8", or one that a backend computes in.
 
     Args:
+        spec: of the encoder that the weights are for.
         kept_layers: tells which layers stay in fp32, asked if weights are quantized here.
 
     Raises:
@@ -114,4 +127,4 @@ def at_precision(
         )
     if precision != "int8" or weights.is_quantized:
         return weights
-    return quantize_weights(weights, kept_layers())
+    return quantize_weights(weights, spec, kept_layers())

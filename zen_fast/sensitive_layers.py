@@ -72,7 +72,7 @@ def layer_errors(
     for index in range(spec.num_layers):
         layer = _layer(weights, index)
         exact = _advance(spec, layer, index, batch, states)
-        rounded = _advance(spec, quantize_weights(layer), index, batch, states)
+        rounded = _advance(spec, quantize_weights(layer, spec), index, batch, states)
         added = np.square(exact - states).sum()
         errors.append(float(np.sqrt(np.square(rounded - exact).sum() / added)) if added else 0.0)
         states = exact

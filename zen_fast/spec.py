@@ -163,6 +163,12 @@ class EncoderSpec:
         return len(self.layers)
 
     @property
+    def last_layer_is_pooled(self) -> bool:
+        """Whether the head needs only one token's row of each sequence of the last layer's output,
+        so that no other is computed."""
+        return self.head.pooling != "mean"
+
+    @property
     def head_dim(self) -> int:
         return self.head_width or self.hidden_size // self.num_heads
 

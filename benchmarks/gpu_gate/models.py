@@ -143,7 +143,7 @@ def _measure_reference(task: _Task) -> None:
 
 def _backend(task: _Task, precision: str) -> TritonBackend:
     checkpoint = load_checkpoint(task.model.folder)
-    weights = at_precision(checkpoint.weights, precision)
+    weights = at_precision(checkpoint.weights, checkpoint.spec, precision)
     return TritonBackend(
         Encoder(checkpoint.spec, weights),
         task.context.scale.device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,10 @@ from zen_fast.weights import (
     beside,
     is_quantizable,
     is_smoothed,
-    layer_of,
     parameter_shapes,
     part_rows,
 )
 
-KEPT_LAYERS = "kept_layers"
-"""Entry of a quantized checkpoint's quantization_config: the layers that are not."""
 _MAX_NAMES_SHOWN = 8
 _HEAD_IS_NEEDED = "; a reranker needs a sequence-classification checkpoint, head included"
 
@@ -105,22 +102,15 @@ def _load_folder(folder: Path, pooling: Pooling | None = None) -> Checkpoint:
         config=config,
         tokenizer_config=read_json(folder / "tokenizer_config.json", {}),
         spec=spec,
-        weights=load_quantized_weights(files, spec, _kept_layers(config))
+        weights=load_quantized_weights(files, spec)
         if is_quantized
         else load_weights(files, architecture_of(config), spec),
         vocabulary=_vocabulary(files, architecture_of(config), spec) if has_vocabulary else None,
     )
 
 
-def _kept_layers(config: dict[str, Any]) -> Collection[int]:
-    kept: list[int] = config["quantization_config"].get(KEPT_LAYERS, [])
-    return frozenset(kept)
-
-
-def load_quantized_weights(
-    files: TensorFiles, spec: EncoderSpec, kept_layers: Collection[int] = ()
-) -> Weights:
-    """Map the canonical tensors of a quantized checkpoint, in which some layers are not quantized.
+def load_quantized_weights(files: TensorFiles, spec: EncoderSpec) -> Weights:
+    """Map the canonical tensors of a quantized checkpoint; projections may be of either kind.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of the wrong shape or kind.
@@ -128,10 +118,9 @@ def load_quantized_weights(
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in parameter_shapes(spec).items():
         shapes[name] = shape
-        if layer_of(name) in kept_layers:
+        if name not in files or not _is_quantized(files[name], name):
             continue
-        if is_quantizable(name):
-            shapes[beside(name, SCALES)] = shape[:1]
+        shapes[beside(name, SCALES)] = shape[:1]
         if is_smoothed(name):
             shapes[beside(name, INPUT_SCALES)] = shape[1:]
     where = ", ".join(str(path) for path in files.paths)
@@ -218,9 +207,13 @@ def _gather(
     if len(parts) > 1:
         return np.concatenate([part.fp32() for part in parts])
     # A view of the file keeps large tables out of memory, page by page.
-    if parts[0].dtype == "I8" and is_quantizable(name):
+    if _is_quantized(parts[0], name):
         return parts[0].stored
     return parts[0].fp32_or_fp16() if name in EMBEDDING_TABLES else parts[0].fp32()
+
+
+def _is_quantized(tensor: StoredTensor, name: str) -> bool:
+    return tensor.dtype == "I8" and is_quantizable(name)
 
 
 def _listed(names: Iterable[str]) -> str:

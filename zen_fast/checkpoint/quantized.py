@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zen_fast.checkpoint.loading import KEPT_LAYERS, Checkpoint
+from zen_fast.checkpoint.loading import Checkpoint
 from zen_fast.checkpoint.tensors import WEIGHTS_FILE
 from zen_fast.errors import CheckpointError, InvalidArgumentError
 from zen_fast.quantization import SCHEME, quantize_weights
@@ -57,7 +57,7 @@ def save_quantized(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
     out.mkdir(parents=True, exist_ok=True)
-    weights = quantize_weights(checkpoint.weights, kept_layers)
+    weights = quantize_weights(checkpoint.weights, checkpoint.spec, kept_layers)
     for path in (path for pattern in _COPIED for path in checkpoint.folder.glob(pattern)):
         copy = out / path.relative_to(checkpoint.folder)
         copy.parent.mkdir(exist_ok=True)
@@ -74,4 +74,4 @@ def save_quantized(
 def quantization_config(source: str, kept_layers: Sequence[int]) -> Mapping[str, Any]:
     """What config.json says of a quantized checkpoint."""
     config = {"quant_method": "zen_fast", "scheme": SCHEME, "source": source}
-    return config | ({KEPT_LAYERS: list(kept_layers)} if kept_layers else {})
+    return config | ({"kept_layers": list(kept_layers)} if kept_layers else {})
