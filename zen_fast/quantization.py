@@ -7,11 +7,12 @@ reads activations keeps all 8 bits: their noise is the larger part once weights 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from zen_fast.errors import CheckpointError, UnsupportedDeviceError
+from zen_fast.second_order import round_columns
 from zen_fast.spec import EncoderSpec
 from zen_fast.weights import (
     EMBEDDING_TABLES,
@@ -35,13 +36,17 @@ MAX_QUANTIZED = 63
 MAX_QUANTIZED_ACTIVATION = 255
 
 
-def quantize_matrix(weight: Array, smooth: bool = False) -> QuantizedMatrix:
+def quantize_matrix(
+    weight: Array, smooth: bool = False, moments: Array | None = None
+) -> QuantizedMatrix:
     """Round an (out, in) weight to 7 bits, one scale per output channel.
 
     Args:
         smooth: share out the range of each input channel between weight and activation, by the
             root of the channel's largest weight, as SmoothQuant does (Xiao et al., ICML 2023,
             arXiv 2211.10438) but from the weights alone.
+        moments: (in, in) of the rows that it will be multiplied with (`input_moments`), for which
+            it is rounded then; None rounds each weight to the nearest step.
     """
     weight = weight.astype(np.float32)
     input_scales = _input_scales(weight) if smooth else None
@@ -49,7 +54,13 @@ def quantize_matrix(weight: Array, smooth: bool = False) -> QuantizedMatrix:
         weight = weight / input_scales
     scales = np.abs(weight).max(axis=1, initial=0.0) / np.float32(MAX_QUANTIZED)
     inverse = np.divide(1.0, scales, where=scales > 0, out=np.zeros_like(scales))
-    values = np.rint(weight * inverse[:, None]).clip(-MAX_QUANTIZED, MAX_QUANTIZED)
+    steps = weight * inverse[:, None]
+    if moments is None:
+        values = np.rint(steps).clip(-MAX_QUANTIZED, MAX_QUANTIZED)
+    else:
+        if input_scales is not None:
+            moments = moments * np.outer(input_scales, input_scales)
+        values = round_columns(steps, moments, MAX_QUANTIZED)
     return QuantizedMatrix(values.astype(np.int8), scales, input_scales)
 
 
@@ -65,13 +76,18 @@ def _input_scales(weight: Array) -> Array:
 
 
 def quantize_weights(
-    weights: Weights, spec: EncoderSpec, kept_layers: Collection[int] = ()
+    weights: Weights,
+    spec: EncoderSpec,
+    kept_layers: Collection[int] = (),
+    moments: Mapping[str, Array] | None = None,
 ) -> Weights:
     """Quantize the layers' projections; embeddings that fit become fp16, all else stays fp32.
 
     Args:
         spec: of the encoder that the weights are for.
         kept_layers: layers that stay in fp32, see `sensitive_layers`.
+        moments: of what each projection reads, by its weight's name, see `input_moments`; without
+            them weights are rounded to the nearest.
 
     The last feed-forward part's output projection stays in fp32 if it has one row of each sequence
     to work on: its input is what 8 bits hold worst, and so few rows cost nothing. A measured
@@ -94,7 +110,9 @@ def quantize_weights(
                 f"{name} holds values that are not finite, which int8 cannot stand for; choose "
                 "precision='fp32' or a sound checkpoint"
             )
-        matrix = quantize_matrix(weights[name], smooth=is_smoothed(name))
+        matrix = quantize_matrix(
+            weights[name], is_smoothed(name), moments.get(name) if moments else None
+        )
         tensors[name] = matrix.values
         tensors[beside(name, SCALES)] = matrix.scales
         if matrix.input_scales is not None:

@@ -12,18 +12,28 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from zen_fast.collection import Collection, CollectionDocument
+from zen_fast.collection import Collection, CollectionDocument, load_target
 
 _SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "ensurepip"}
     | {"site-packages", "dist-packages", "__pycache__"}
 )
+_NAME = "stdlib"
 _MIN_SUMMARY_WORDS = 4
 _MIN_BODY_WORDS = 15
 _MAX_BODY_WORDS = 100
 """Documents are passages: BM25 favours long texts, and a few manuals would fill every list."""
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def load_texts(target: str) -> Collection:
+    """A collection on the command line: "stdlib", or a BEIR folder as FOLDER[:SPLIT].
+
+    Raises:
+        CollectionError: the folder is no such collection.
+    """
+    return standard_library_collection() if target == _NAME else load_target(target)
 
 
 def standard_library_collection(folder: Path | None = None) -> Collection:
@@ -48,7 +58,7 @@ def standard_library_collection(folder: Path | None = None) -> Collection:
     occurrences = Counter(summaries.values())
     queries = {key: text for key, text in summaries.items() if occurrences[text] == 1}
     return Collection(
-        name="stdlib",
+        name=_NAME,
         documents=documents,
         queries=queries,
         judgements={document_id: {document_id: 1} for document_id in queries},

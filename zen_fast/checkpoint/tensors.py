@@ -1,11 +1,11 @@
-"""A checkpoint's safetensors files, mapped into memory and read tensor by tensor."""
+"""A checkpoint's safetensors files, mapped into memory tensor by tensor, and written likewise."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,17 @@ class StoredTensor:
             return (self.stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return np.require(self.stored, np.float32, ("C", "ALIGNED"))
 
+    def with_values(self, values: Array) -> StoredTensor:
+        """Others of the same shape in its place, rounded to its kind of numbers."""
+        values = values.astype(np.float32).reshape(self.shape)
+        if self.dtype == "BF16":
+            bits = values.view(np.uint32)
+            to_even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+            stored = ((bits + to_even) >> np.uint32(16)).astype(_BF16)
+        else:
+            stored = values.astype(self.stored.dtype)
+        return replace(self, stored=stored)
+
     def rows(self, rows: slice) -> StoredTensor:
         """Some of the rows."""
         stored = self.stored[rows]
@@ -79,6 +90,24 @@ class TensorFiles(Mapping[str, StoredTensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, StoredTensor]) -> None:
+    """Write one safetensors file, wide numbers first, so that each tensor is aligned."""
+    tensors = dict(sorted(tensors.items(), key=lambda item: -item[1].stored.itemsize))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.stored.nbytes
+        entry = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": (begin, end)}
+        header[name] = entry
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % _HEADER_LENGTH_BYTES)
+    with path.open("wb") as file:
+        file.write(len(encoded).to_bytes(_HEADER_LENGTH_BYTES, "little"))
+        file.write(encoded)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor.stored).data)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from zen_fast.candidates import Request, bm25_requests
 from zen_fast.checkpoint.location import locate
-from zen_fast.collection import Collection, load_target
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
 from zen_fast.early_stop.calibration import Calibration
 from zen_fast.early_stop.choosing import candidates
@@ -22,9 +21,7 @@ from zen_fast.early_stop.storing import FILE_NAME, checkpoint_fingerprint, save_
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.reranker import ZenReranker
-from zen_fast.standard_library import standard_library_collection
-
-STANDARD_LIBRARY = "stdlib"
+from zen_fast.standard_library import load_texts
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,19 +67,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, Request]]:
-    collection = _collection(target)
+    collection = load_texts(target)
     query_ids = sorted(collection.queries)
     if options.queries < len(query_ids):
         query_ids = random.Random(options.seed).sample(query_ids, options.queries)
     for request in bm25_requests(collection, query_ids, options.depth):
         if len(request.documents) > 1:
             yield collection.name, request
-
-
-def _collection(target: str) -> Collection:
-    if target == STANDARD_LIBRARY:
-        return standard_library_collection()
-    return load_target(target)
 
 
 def _score(engine: Engine, collection: str, request: Request) -> ScoredList:

@@ -1,0 +1,38 @@
+"""A folder for a model that is written: what says how texts become ids comes with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from zen_fast.checkpoint.loading import Checkpoint
+from zen_fast.errors import InvalidArgumentError
+
+_COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "*_LogitScore/config.json",
+    "chat_template.jinja",
+    "prompt_template.json",
+)
+"""Patterns of the files that say how texts become what the model reads."""
+
+
+def start_folder(checkpoint: Checkpoint, out: Path) -> None:
+    """Make the folder, with all that says how texts become what the model reads.
+
+    Raises:
+        InvalidArgumentError: `out` holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in (path for pattern in _COPIED for path in checkpoint.folder.glob(pattern)):
+        copy = out / path.relative_to(checkpoint.folder)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
