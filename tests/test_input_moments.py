@@ -10,12 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from random_encoder_decoders import RANDOM_ENCODER_DECODERS  # noqa: E402
+from random_language_models import RANDOM_LANGUAGE_MODELS  # noqa: E402
 from random_models import RANDOM_MODELS, RandomModel, random_sequences  # noqa: E402
 
 from zen_fast.batching import TokenizedPair  # noqa: E402
 from zen_fast.encoder import Encoder  # noqa: E402
 from zen_fast.input_moments import input_moments  # noqa: E402
 from zen_fast.weights import is_quantizable  # noqa: E402
+
+RECIPES = (*RANDOM_MODELS, *RANDOM_LANGUAGE_MODELS, *RANDOM_ENCODER_DECODERS)
 
 
 def test_moments_are_those_of_the_stock_modules(tmp_path: Path) -> None:
@@ -52,7 +56,7 @@ def test_moments_are_those_of_the_stock_modules(tmp_path: Path) -> None:
         np.testing.assert_allclose(moments[name], rows.T @ rows / len(rows), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", RANDOM_MODELS, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_every_projection_is_met(recipe: RandomModel, tmp_path: Path) -> None:
     recipe.save(recipe.build(), tmp_path)
     checkpoint = recipe.load(tmp_path)

@@ -128,11 +128,12 @@ def test_rounded_command_brings_int8_nearer(
     assert errors[1] < errors[0]
 
 
+@pytest.mark.parametrize("more", [[], ["--texts", "stdlib"]], ids=["nearest", "texts"])
 def test_rounded_command_refuses_a_quantized_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["zen-mini", str(tmp_path / "int8")]) == 0
-    assert main(["--rounded", str(tmp_path / "int8"), str(tmp_path / "rounded")]) == 2
+    assert main(["--rounded", str(tmp_path / "int8"), str(tmp_path / "rounded"), *more]) == 2
     assert "quantized already" in capsys.readouterr().err
     assert not (tmp_path / "rounded").exists()
 

@@ -11,7 +11,7 @@ from zen_fast.candidates import Request
 from zen_fast.checkpoint import Checkpoint
 from zen_fast.command_line import run_command
 from zen_fast.encoder import Encoder
-from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.errors import CheckpointError, InvalidArgumentError, MissingDependencyError
 from zen_fast.progress import ProgressBar
 from zen_fast.weights import Array
 
@@ -75,13 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _quantize(arguments: argparse.Namespace) -> int:
     from zen_fast.assembling import answering, kept_layers, read_prompt
     from zen_fast.checkpoint import load_checkpoint
+    from zen_fast.checkpoint.new_folder import require_new
     from zen_fast.checkpoint.quantized import save_quantized
     from zen_fast.checkpoint.rounded import save_rounded
     from zen_fast.sentence_transformers_settings import read_settings
     from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
     model, out, rounded = arguments.model, arguments.out, arguments.rounded
+    require_new(out)  # before what takes minutes
     checkpoint = load_checkpoint(model)
+    if checkpoint.weights.is_quantized:
+        raise CheckpointError(f"{checkpoint.folder} is quantized already")
     kept: tuple[int, ...] = ()
     if checkpoint.spec.causal or checkpoint.vocabulary is not None:
         folder = checkpoint.folder
@@ -89,8 +93,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
         prompt = read_prompt(model, checkpoint, stock, read_settings(folder))
         if checkpoint.vocabulary is not None:
             checkpoint = answering(checkpoint, prompt)
-        if not checkpoint.weights.is_quantized:
-            kept = kept_layers(checkpoint, stock, prompt)
+        kept = kept_layers(checkpoint, stock, prompt)
     moments = None if arguments.texts is None else _moments(model, checkpoint, arguments.texts)
     if rounded:
         num_bytes = save_rounded(checkpoint, out, kept, moments)

@@ -57,5 +57,5 @@ def _damped(moments: Array) -> Array:
     """(in, in) float64 that can be inverted."""
     damped: Array = moments.astype(np.float64)
     diagonal = np.einsum("ii->i", damped)  # a view
-    diagonal += _DAMPING * diagonal.mean() or 1.0
+    diagonal += (_DAMPING * diagonal.mean()) or 1.0
     return damped

@@ -23,14 +23,23 @@ _COPIED = (
 """Patterns of the files that say how texts become what the model reads."""
 
 
-def start_folder(checkpoint: Checkpoint, out: Path) -> None:
-    """Make the folder, with all that says how texts become what the model reads.
+def require_new(out: Path) -> None:
+    """Make sure that nothing is written over.
 
     Raises:
         InvalidArgumentError: `out` holds something.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
+
+
+def start_folder(checkpoint: Checkpoint, out: Path) -> None:
+    """Make the folder, with all that says how texts become what the model reads.
+
+    Raises:
+        InvalidArgumentError: `out` holds something.
+    """
+    require_new(out)
     out.mkdir(parents=True, exist_ok=True)
     for path in (path for pattern in _COPIED for path in checkpoint.folder.glob(pattern)):
         copy = out / path.relative_to(checkpoint.folder)
