@@ -20,9 +20,6 @@ _DEPTH = 8
 _SEED = 0
 _MAX_TOKENS = 512
 
-_DESCRIPTION = """\
-Write a model as an int8 checkpoint: 7-bit projections, fp16 embeddings.
-"""
 _EPILOG = """\
 examples:
   zen-fast quantize zen-mini zen-mini-int8/
@@ -32,7 +29,7 @@ examples:
 
 The folder loads like any model, with precision "auto": a third of the memory, and nothing to
 quantize at start. ZenReranker.from_pretrained(MODEL, precision="int8") gives the same scores,
-unless --texts was given, which makes better ones.
+unless --texts was given, whose products are nearer to the model's.
 
 With --rounded the folder is an ordinary one in the model's own format, which transformers loads,
 too: only, its projections hold no more than 7 bits. In int8 its scores are then nearer to those in
@@ -44,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line, with help that teaches."""
     parser = argparse.ArgumentParser(
         prog="zen-fast quantize",
-        description=_DESCRIPTION,
+        description="Write a model as an int8 checkpoint: 7-bit projections, fp16 embeddings.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,8 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="FOLDER[:SPLIT]",
         help="round for what the projections read on these texts, not each weight to the nearest: "
-        "BEIR folders (the split is test unless named), or stdlib, the documentation of Python's "
-        "standard library",
+        f"{_NUM_QUERIES} queries with {_DEPTH} documents each, of BEIR folders (the split is test "
+        "unless named), or stdlib, the documentation of Python's standard library",
     )
     return parser
 
