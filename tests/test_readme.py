@@ -196,7 +196,7 @@ def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
         assert float(worst) >= float(setting)
 
 
-def test_readme_early_stop_figures_of_the_present_weights_are_those_committed() -> None:
+def test_readme_early_stop_figures_of_the_epyc_are_those_committed() -> None:
     rows = _results("benchmarks/results/zen-mini-early-stop-tuned-int8.json")["rows"]
     text = " ".join(README.split())
     pattern = r"(0\.\d+) keeps (0\.\d+) \((?:the worst )?(0\.\d+)\) and saves (\d+) %"
