@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,13 @@ def answerable_queries(collection: Collection) -> list[str]:
         for query_id, grades in collection.judgements.items()
         if any(grade > 0 for grade in grades.values())
     )
+
+
+def sample_queries(query_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """So many of them at random; all of them, in their order, where there are no more."""
+    if count >= len(query_ids):
+        return list(query_ids)
+    return random.Random(seed).sample(query_ids, count)
 
 
 def bm25_requests(

@@ -115,7 +115,7 @@ class Encoder:
         return self.spec.head.pooling
 
     def _reads_pooled_rows(self, index: int) -> bool:
-        """Whether of this layer's output only one token's row of each sequence is computed."""
+        """Whether this is the last layer, and pooled."""
         return index == self.spec.num_layers - 1 and self.spec.last_layer_is_pooled
 
     def _attention(self, ops: Ops[Value], x: Value, residual: Value, index: int) -> Value:

@@ -2,7 +2,7 @@
 
 A weight is 7 bits wide, so that two of its products with a byte never leave 16 bits: that is what
 AVX2 multiplies with, and one scheme for every instruction set gives one score everywhere. What
-reads activations keeps all 8 bits: their noise is the larger part once weights are smoothed.
+reads activations keeps all 8 bits.
 """
 
 from __future__ import annotations

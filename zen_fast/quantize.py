@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zen_fast.candidates import Request
-from zen_fast.checkpoint import Checkpoint
 from zen_fast.command_line import run_command
-from zen_fast.encoder import Encoder
 from zen_fast.errors import CheckpointError, InvalidArgumentError, MissingDependencyError
 from zen_fast.progress import ProgressBar
-from zen_fast.weights import Array
+
+if TYPE_CHECKING:
+    from zen_fast.checkpoint import Checkpoint
+    from zen_fast.weights import Array
 
 _NUM_QUERIES = 64
 _DEPTH = 8
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = build_parser().parse_intermixed_args(argv)
+    arguments = build_parser().parse_args(argv)
     return run_command(lambda: _quantize(arguments))
 
 
@@ -105,7 +105,8 @@ def _quantize(arguments: argparse.Namespace) -> int:
 def _moments(model: str, checkpoint: Checkpoint, targets: Sequence[str]) -> dict[str, Array]:
     """What the model's projections read on queries with BM25's best documents."""
     try:
-        from zen_fast.candidates import bm25_requests
+        from zen_fast.candidates import bm25_requests, sample_queries
+        from zen_fast.encoder import Encoder
         from zen_fast.engine import Engine
         from zen_fast.input_moments import input_moments
         from zen_fast.reranker import ZenReranker
@@ -114,11 +115,13 @@ def _moments(model: str, checkpoint: Checkpoint, targets: Sequence[str]) -> dict
         raise MissingDependencyError(
             f"--texts needs {error.name}: pip install zen-fast[eval,train]"
         ) from error
-    requests: list[Request] = []
-    for collection in map(load_texts, targets):
-        query_ids = sorted(collection.queries)
-        chosen = random.Random(_SEED).sample(query_ids, min(_NUM_QUERIES, len(query_ids)))
-        requests += bm25_requests(collection, chosen, _DEPTH)
+    requests = [
+        request
+        for collection in map(load_texts, targets)
+        for request in bm25_requests(
+            collection, sample_queries(sorted(collection.queries), _NUM_QUERIES, _SEED), _DEPTH
+        )
+    ]
     if not requests:
         raise InvalidArgumentError(
             f"no query of {', '.join(targets)} finds a document; name another collection"

@@ -164,8 +164,9 @@ class EncoderSpec:
 
     @property
     def last_layer_is_pooled(self) -> bool:
-        """Whether the head needs only one token's row of each sequence of the last layer's output,
-        so that no other is computed."""
+        """Whether of the last layer's output only one token's row of each sequence is computed,
+        because the head reads no other.
+        """
         return self.head.pooling != "mean"
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from zen_fast.candidates import Request, bm25_requests
+from zen_fast.candidates import Request, bm25_requests, sample_queries
 from zen_fast.checkpoint.location import locate
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
 from zen_fast.early_stop.calibration import Calibration
@@ -68,9 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, Request]]:
     collection = load_texts(target)
-    query_ids = sorted(collection.queries)
-    if options.queries < len(query_ids):
-        query_ids = random.Random(options.seed).sample(query_ids, options.queries)
+    query_ids = sample_queries(sorted(collection.queries), options.queries, options.seed)
     for request in bm25_requests(collection, query_ids, options.depth):
         if len(request.documents) > 1:
             yield collection.name, request

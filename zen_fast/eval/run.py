@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zen_fast.arguments import share_of_first_stage
-from zen_fast.candidates import answerable_queries
+from zen_fast.candidates import answerable_queries, sample_queries
 from zen_fast.collection import Collection, load_collection
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.errors import InvalidArgumentError
@@ -126,8 +125,8 @@ def _evaluate(
 ) -> Iterator[CollectionQuality]:
     """The collection with each first stage."""
     query_ids = answerable_queries(collection)
-    if 0 < options.queries < len(query_ids):
-        query_ids = random.Random(options.seed).sample(query_ids, options.queries)
+    if options.queries > 0:
+        query_ids = sample_queries(query_ids, options.queries, options.seed)
     for name, retrieved in _first_stages(collection, target, query_ids, embedder, options):
         if not any(request.documents for request in retrieved.requests):
             raise InvalidArgumentError(

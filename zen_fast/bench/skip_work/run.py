@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from zen_fast.bench.skip_work.features import EXACT, Feature, features
 from zen_fast.bench.skip_work.options import SkipWorkOptions
 from zen_fast.bench.skip_work.report import print_rows, write_curve
 from zen_fast.bench.table import ReportConsole
-from zen_fast.candidates import Request, answerable_queries, bm25_requests
+from zen_fast.candidates import Request, answerable_queries, bm25_requests, sample_queries
 from zen_fast.collection import Collection, load_target
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.metrics import ndcg_at_10
@@ -105,9 +104,8 @@ def _collections(options: SkipWorkOptions) -> Iterator[Collection]:
 
 
 def _requests(collection: Collection, options: SkipWorkOptions) -> list[Request]:
-    query_ids = answerable_queries(collection)
-    if options.num_queries < len(query_ids):
-        query_ids = random.Random(options.seed).sample(query_ids, options.num_queries)
+    answerable = answerable_queries(collection)
+    query_ids = sample_queries(answerable, options.num_queries, options.seed)
     requests = bm25_requests(collection, query_ids, options.num_candidates)
     usable = [request for request in requests if len(request.documents) > options.k]
     if not usable:
