@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zen_fast.command_line import run_command
-from zen_fast.errors import CheckpointError, InvalidArgumentError, MissingDependencyError
+from zen_fast.errors import InvalidArgumentError, MissingDependencyError
 from zen_fast.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -72,17 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _quantize(arguments: argparse.Namespace) -> int:
     from zen_fast.assembling import answering, kept_layers, read_prompt
     from zen_fast.checkpoint import load_checkpoint
-    from zen_fast.checkpoint.new_folder import require_new
+    from zen_fast.checkpoint.new_folder import require_roundable
     from zen_fast.checkpoint.quantized import save_quantized
     from zen_fast.checkpoint.rounded import save_rounded
     from zen_fast.sentence_transformers_settings import read_settings
     from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
     model, out, rounded = arguments.model, arguments.out, arguments.rounded
-    require_new(out)  # before what takes minutes
     checkpoint = load_checkpoint(model)
-    if checkpoint.weights.is_quantized:
-        raise CheckpointError(f"{checkpoint.folder} is quantized already")
+    require_roundable(checkpoint, out)  # before what takes minutes
     kept: tuple[int, ...] = ()
     if checkpoint.spec.causal or checkpoint.vocabulary is not None:
         folder = checkpoint.folder

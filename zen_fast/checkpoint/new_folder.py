@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from zen_fast.checkpoint.loading import Checkpoint
-from zen_fast.errors import InvalidArgumentError
+from zen_fast.errors import CheckpointError, InvalidArgumentError
 
 _COPIED = (
     "tokenizer.json",
@@ -23,23 +23,21 @@ _COPIED = (
 """Patterns of the files that say how texts become what the model reads."""
 
 
-def require_new(out: Path) -> None:
-    """Make sure that nothing is written over.
+def require_roundable(checkpoint: Checkpoint, out: Path) -> None:
+    """Make sure that there is something to round and that nothing is written over.
 
     Raises:
+        CheckpointError: the checkpoint is quantized.
         InvalidArgumentError: `out` holds something.
     """
+    if checkpoint.weights.is_quantized:
+        raise CheckpointError(f"{checkpoint.folder} is quantized already")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
 
 
 def start_folder(checkpoint: Checkpoint, out: Path) -> None:
-    """Make the folder, with all that says how texts become what the model reads.
-
-    Raises:
-        InvalidArgumentError: `out` holds something.
-    """
-    require_new(out)
+    """Make the folder, with all that says how texts become what the model reads."""
     out.mkdir(parents=True, exist_ok=True)
     for path in (path for pattern in _COPIED for path in checkpoint.folder.glob(pattern)):
         copy = out / path.relative_to(checkpoint.folder)

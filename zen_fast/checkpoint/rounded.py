@@ -10,9 +10,8 @@ import numpy as np
 
 from zen_fast.architectures import architecture_of
 from zen_fast.checkpoint.loading import Checkpoint
-from zen_fast.checkpoint.new_folder import start_folder
+from zen_fast.checkpoint.new_folder import require_roundable, start_folder
 from zen_fast.checkpoint.tensors import WEIGHTS_FILE, TensorFiles, write_tensors
-from zen_fast.errors import CheckpointError
 from zen_fast.quantization import quantize_weights
 from zen_fast.weights import SCALES, Array, beside, part_rows
 
@@ -41,8 +40,7 @@ def save_rounded(
         InvalidArgumentError: `out` holds something.
     """
     spec = checkpoint.spec
-    if checkpoint.weights.is_quantized:
-        raise CheckpointError(f"{checkpoint.folder} is quantized already")
+    require_roundable(checkpoint, out)
     quantized = quantize_weights(checkpoint.weights, spec, kept_layers, moments)
     architecture = architecture_of(checkpoint.config)
     files = TensorFiles(checkpoint.folder)
