@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _quantize(arguments: argparse.Namespace) -> int:
     from zen_fast.assembling import answering, kept_layers, read_prompt
     from zen_fast.checkpoint import load_checkpoint
-    from zen_fast.checkpoint.new_folder import require_roundable
+    from zen_fast.checkpoint.new_folder import require_changeable
     from zen_fast.checkpoint.quantized import save_quantized
     from zen_fast.checkpoint.rounded import save_rounded
     from zen_fast.sentence_transformers_settings import read_settings
@@ -80,7 +80,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
     model, out, rounded = arguments.model, arguments.out, arguments.rounded
     checkpoint = load_checkpoint(model)
-    require_roundable(checkpoint, out)  # before what takes minutes
+    require_changeable(checkpoint, out)  # before what takes minutes
     kept: tuple[int, ...] = ()
     if checkpoint.spec.causal or checkpoint.vocabulary is not None:
         folder = checkpoint.folder

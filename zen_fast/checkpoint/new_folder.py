@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from zen_fast.checkpoint.loading import Checkpoint
+from zen_fast.checkpoint.tensors import WEIGHTS_FILE, StoredTensor, write_tensors
 from zen_fast.errors import CheckpointError, InvalidArgumentError
 
 _COPIED = (
@@ -23,15 +26,17 @@ _COPIED = (
 """Patterns of the files that say how texts become what the model reads."""
 
 
-def require_roundable(checkpoint: Checkpoint, out: Path) -> None:
-    """Make sure that there is something to round and that nothing is written over.
+def require_changeable(checkpoint: Checkpoint, out: Path) -> None:
+    """Make sure that the weights are the model's own and that nothing is written over.
 
     Raises:
         CheckpointError: the checkpoint is quantized.
         InvalidArgumentError: `out` holds something.
     """
     if checkpoint.weights.is_quantized:
-        raise CheckpointError(f"{checkpoint.folder} is quantized already")
+        raise CheckpointError(
+            f"{checkpoint.folder} is quantized already; give what it was made from"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgumentError(f"{out} exists; give a folder that does not, or an empty one")
 
@@ -43,3 +48,17 @@ def start_folder(checkpoint: Checkpoint, out: Path) -> None:
         copy = out / path.relative_to(checkpoint.folder)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)
+
+
+def write_changed(checkpoint: Checkpoint, out: Path, tensors: Mapping[str, StoredTensor]) -> int:
+    """Write a checkpoint in its own format with these tensors in place of its own.
+
+    Returns:
+        Bytes of the new weights file.
+    """
+    start_folder(checkpoint, out)
+    write_tensors(out / WEIGHTS_FILE, tensors)
+    # Last: a folder without config.json is no model, so a write cut short leaves none.
+    text = json.dumps(checkpoint.config, indent=2) + "\n"
+    (out / "config.json").write_text(text, encoding="utf-8")
+    return (out / WEIGHTS_FILE).stat().st_size

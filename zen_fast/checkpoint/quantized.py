@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_fast.checkpoint.loading import Checkpoint
-from zen_fast.checkpoint.new_folder import require_roundable, start_folder
+from zen_fast.checkpoint.new_folder import require_changeable, start_folder
 from zen_fast.checkpoint.tensors import WEIGHTS_FILE
 from zen_fast.errors import CheckpointError
 from zen_fast.quantization import SCHEME, quantize_weights
@@ -43,7 +43,7 @@ def save_quantized(
             f"{checkpoint.folder} holds a language model without a classifier; say with "
             "Checkpoint.answering which tokens it answers with"
         )
-    require_roundable(checkpoint, out)
+    require_changeable(checkpoint, out)
     weights = quantize_weights(checkpoint.weights, checkpoint.spec, kept_layers, moments)
     start_folder(checkpoint, out)
     save_file(dict(weights), out / WEIGHTS_FILE, metadata={"format": "np"})

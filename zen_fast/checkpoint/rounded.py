@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from zen_fast.architectures import architecture_of
 from zen_fast.checkpoint.loading import Checkpoint
-from zen_fast.checkpoint.new_folder import require_roundable, start_folder
-from zen_fast.checkpoint.tensors import WEIGHTS_FILE, TensorFiles, write_tensors
+from zen_fast.checkpoint.new_folder import require_changeable, write_changed
+from zen_fast.checkpoint.tensors import TensorFiles
 from zen_fast.quantization import quantize_weights
 from zen_fast.weights import SCALES, Array, beside, part_rows
 
@@ -40,7 +39,7 @@ def save_rounded(
         InvalidArgumentError: `out` holds something.
     """
     spec = checkpoint.spec
-    require_roundable(checkpoint, out)
+    require_changeable(checkpoint, out)
     quantized = quantize_weights(checkpoint.weights, spec, kept_layers, moments)
     architecture = architecture_of(checkpoint.config)
     files = TensorFiles(checkpoint.folder)
@@ -53,9 +52,4 @@ def save_rounded(
         ends = np.cumsum(part_rows(spec, len(rounded), len(sources)))
         for source, part in zip(sources, np.split(rounded, ends[:-1]), strict=True):
             tensors[source] = files[source].with_values(part)
-    start_folder(checkpoint, out)
-    write_tensors(out / WEIGHTS_FILE, tensors)
-    # Last: a folder without config.json is no model, so a write cut short leaves none.
-    text = json.dumps(checkpoint.config, indent=2) + "\n"
-    (out / "config.json").write_text(text, encoding="utf-8")
-    return (out / WEIGHTS_FILE).stat().st_size
+    return write_changed(checkpoint, out, tensors)
