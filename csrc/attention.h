@@ -1,15 +1,16 @@
-// Softmax attention inside each packed sequence, one (sequence, kv head) at a time, fp32.
+// Softmax attention inside each packed sequence, one (sequence, kv head) at a time.
 //
 // Keys and values of the head, those of the sequence's prefix first, are packed into gemm panels,
-// so both products run on the gemm's inner loop. A block of query rows keeps its whole rows of
-// scores: no running rescale is needed, and a row of 512 scores is 2 KiB. With a window only the
-// keys that a block can see are touched.
+// so both products run on a gemm's inner loop, in fp32 or in 16-bit whole numbers. A block of query
+// rows keeps its whole rows of scores: no running rescale is needed, and a row of 512 scores is 2
+// KiB. With a window only the keys that a block can see are touched.
 #pragma once
 
 #include <limits>
 
 #include "gemm.h"
 #include "kernels.h"
+#include "short_products.h"
 #include "vec_math.h"
 
 namespace zen::ZEN_ISA {
@@ -27,38 +28,6 @@ inline int query_block_rows(int max_keys) {
 }
 
 inline int round_up_to_panel(int n) { return (n + kPanelWidth - 1) / kPanelWidth * kPanelWidth; }
-
-// Where the parts of one head's scratch lie.
-struct AttentionScratch {
-  float* keys;           // packed (length, head_dim)
-  float* values;         // packed (head_dim, length)
-  float* scores;         // (block_rows, padded_length)
-  float* query_buckets;  // (block_rows, padded_buckets): query · relative keys
-  float* key_buckets;    // (length, padded_buckets): key · relative queries
-  size_t num_floats;
-
-  AttentionScratch(const AttentionArgs& args, int length, float* base) {
-    const int block_rows = query_block_rows(args.max_keys);
-    const size_t padded_length = static_cast<size_t>(round_up_to_panel(length));
-    const size_t padded_buckets = static_cast<size_t>(round_up_to_panel(args.num_buckets));
-    float* next = base;
-    const auto take = [&next](size_t count) {
-      float* part = next;
-      next += (count + 15) / 16 * 16;
-      return part;
-    };
-    keys = take(padded_length * static_cast<size_t>(args.head_dim));
-    values = take(packed_size(args.head_dim, length));
-    scores = take(static_cast<size_t>(block_rows) * padded_length);
-    query_buckets = take(args.relative_keys ? static_cast<size_t>(block_rows) * padded_buckets : 0);
-    key_buckets = take(args.relative_queries ? static_cast<size_t>(length) * padded_buckets : 0);
-    num_floats = static_cast<size_t>(next - base);
-  }
-};
-
-inline size_t attention_scratch(const AttentionArgs& args) {
-  return AttentionScratch(args, args.max_keys, nullptr).num_floats;
-}
 
 // Packs rows (length, width), read as their transpose, for gemm: the values' side of the product.
 template <typename Row>
@@ -82,6 +51,209 @@ inline void plain_gemm(MatrixView a, int m, int k, const float* packed, ptrdiff_
   gemm(args, first_panel, last_panel);
 }
 
+// Hands out parts of a scratch, each on a cache line of its own where the whole begins on one.
+class Parts {
+ public:
+  explicit Parts(float* base) : base_(base), next_(base) {}
+  float* take(size_t count) {
+    float* part = next_;
+    next_ += (count + 15) / 16 * 16;
+    return part;
+  }
+  size_t num_floats() const { return static_cast<size_t>(next_ - base_); }
+
+ private:
+  float* base_;
+  float* next_;
+};
+
+// A block of query rows against keys [begin, end), which lie in whole panels from `begin` on.
+struct Block {
+  int first_query, rows;
+  int begin, end;
+};
+
+// The two products of one kv head of one sequence, in fp32.
+class FloatProducts {
+ public:
+  FloatProducts(const AttentionArgs& args, int length, int /*num_queries*/, Parts& parts)
+      : head_dim_(args.head_dim),
+        length_(length),
+        keys_(parts.take(static_cast<size_t>(round_up_to_panel(length)) *
+                         static_cast<size_t>(head_dim_))),
+        values_(parts.take(packed_size(head_dim_, length))) {}
+
+  template <typename KeyRow, typename ValueRow>
+  void pack(KeyRow key_row, ValueRow value_row) {
+    pack_rows(key_row, length_, head_dim_, keys_);
+    pack_transposed(value_row, length_, head_dim_, values_);
+  }
+
+  // A head's, whose blocks come next.
+  void take_queries(MatrixView query, int /*num_queries*/) { query_ = query; }
+
+  void score(const Block& block, MutableMatrixView scores) const {
+    plain_gemm({query_.row(block.first_query), query_.ld}, block.rows, head_dim_, keys_,
+               ptrdiff_t{kPanelWidth} * head_dim_, scores, round_up_to_panel(length_),
+               block.begin / kPanelWidth, round_up_to_panel(block.end) / kPanelWidth);
+  }
+
+  // out = each row's weights, over their sum, times the values.
+  void weigh(const Block& block, MutableMatrixView weights, const float* sums,
+             MutableMatrixView out) const {
+    plain_gemm({weights.data + block.begin, weights.ld}, block.rows, block.end - block.begin,
+               values_ + ptrdiff_t{block.begin} * kPanelWidth, ptrdiff_t{kPanelWidth} * length_,
+               out, head_dim_, 0, round_up_to_panel(head_dim_) / kPanelWidth);
+    for (int r = 0; r < block.rows; ++r) {
+      const Vec inverse = Vec::broadcast(1.0f / sums[r]);
+      float* out_row = out.row(r);
+      for_each_vector(head_dim_, [&](int c, int lanes) {
+        store_lanes(load_lanes(out_row + c, lanes) * inverse, out_row + c, lanes);
+      });
+    }
+  }
+
+ private:
+  int head_dim_, length_;
+  float* keys_;    // packed (length, head_dim)
+  float* values_;  // packed (head_dim, length)
+  MatrixView query_{nullptr, 0};
+};
+
+// The most keys whose weights keep 8 bits in a sum of 32 where all are alike.
+constexpr int kMostShortKeys = 1024;
+
+// The same with everything rounded to 16 bits, on grids of the sequence's own: a sum is exact and
+// cannot overflow, whatever the numbers are.
+class ShortProducts {
+ public:
+  ShortProducts(const AttentionArgs& args, int length, int num_queries, Parts& parts)
+      : head_dim_(args.head_dim),
+        length_(length),
+        row_pairs_(num_pairs(head_dim_)),
+        largest_factor_(largest_factor(head_dim_)),
+        keys_(parts.take(static_cast<size_t>(round_up_to_panel(length)) *
+                         static_cast<size_t>(row_pairs_))),
+        values_(parts.take(packed_size(head_dim_, num_pairs(length)))),
+        rows_(parts.take(static_cast<size_t>(round_up_to_panel(larger(length, num_queries))) *
+                         static_cast<size_t>(row_pairs_))) {}
+
+  template <typename KeyRow, typename ValueRow>
+  void pack(KeyRow key_row, ValueRow value_row) {
+    key_step_ = write_rows(key_row, length_);
+    const int padded_length = round_up_to_panel(length_);  // packed faster than a panel's rest
+    for (float* row = short_row(length_); row != short_row(padded_length); ++row) *row = 0.0f;
+    pack_rows([this](int row) { return short_row(row); }, padded_length, row_pairs_, keys_);
+    const ShortGrid grid = short_grid(value_row, length_, head_dim_, kLargestValue);
+    value_step_ = grid.step;
+    pack_transposed_shorts(value_row, length_, head_dim_, grid.inverse, values_);
+  }
+
+  void take_queries(MatrixView query, int num_queries) {
+    query_step_ = write_rows([query](int row) { return query.row(row); }, num_queries);
+  }
+
+  void score(const Block& block, MutableMatrixView scores) const {
+    float factors[kMaxBlockRows];
+    for (int r = 0; r < block.rows; ++r) factors[r] = query_step_ * key_step_;
+    short_gemm({short_row(block.first_query), row_pairs_}, block.rows, row_pairs_, keys_,
+               ptrdiff_t{kPanelWidth} * row_pairs_, factors, scores, round_up_to_panel(length_),
+               block.begin / kPanelWidth, round_up_to_panel(block.end) / kPanelWidth);
+  }
+
+  void weigh(const Block& block, MutableMatrixView weights, const float* sums,
+             MutableMatrixView out) const {
+    const int num_keys = block.end - block.begin;
+    float factors[kMaxBlockRows];
+    for (int r = 0; r < block.rows; ++r) {
+      const float inverse = weight_inverse(sums[r], num_keys);
+      float* row = weights.row(r) + block.begin;
+      write_shorts(row, num_keys, Vec::broadcast(inverse), row);  // reads ahead of what it writes
+      factors[r] = value_step_ / (inverse * sums[r]);
+    }
+    short_gemm({weights.data + block.begin, weights.ld}, block.rows, num_pairs(num_keys),
+               values_ + ptrdiff_t{block.begin / 2} * kPanelWidth,
+               ptrdiff_t{kPanelWidth} * num_pairs(length_), factors, out, head_dim_, 0,
+               round_up_to_panel(head_dim_) / kPanelWidth);
+  }
+
+ private:
+  // Values have 13 bits, which leaves 18 to the sum of a row's weights.
+  static constexpr int kLargestValue = 8191;
+
+  // The largest query or key of which head_dim products fit into a sum.
+  static int largest_factor(int head_dim) {
+    const float root = __builtin_sqrtf(static_cast<float>(kLargestSum / head_dim));
+    return smaller(kLargestShort, static_cast<int>(root) - 1);  // less what the root is off by
+  }
+
+  // What weights, of which none is above 1, are multiplied by. Each is rounded up by a half at
+  // most, and their sum times the largest value stays below kLargestSum.
+  static float weight_inverse(float sum, int num_keys) {
+    constexpr int kLargestWeights = kLargestSum / kLargestValue - 1;
+    const float bound = static_cast<float>(kLargestWeights - num_keys) / sum;
+    // A whole number, by which weights of 1 are not rounded: there may be many.
+    return static_cast<float>(bound < kLargestShort ? static_cast<int>(bound) : kLargestShort);
+  }
+
+  float* short_row(int row) const { return rows_ + ptrdiff_t{row} * row_pairs_; }
+
+  template <typename Row>
+  float write_rows(Row row_at, int count) {
+    const ShortGrid grid = short_grid(row_at, count, head_dim_, largest_factor_);
+    const Vec inverse = Vec::broadcast(grid.inverse);
+    for (int row = 0; row < count; ++row) {
+      write_shorts(row_at(row), head_dim_, inverse, short_row(row));
+    }
+    return grid.step;
+  }
+
+  int head_dim_, length_, row_pairs_, largest_factor_;
+  float* keys_;    // packed (length, head_dim / 2)
+  float* values_;  // packed (head_dim, length / 2)
+  float* rows_;    // (length, head_dim / 2): the keys until they are packed, then the queries
+  float key_step_ = 0.0f, value_step_ = 0.0f, query_step_ = 0.0f;
+};
+
+// Where the parts of one head's scratch lie.
+template <typename Products>
+struct HeadScratch {
+  Parts parts;
+  Products products;
+  int score_stride, bucket_stride;
+  float* scores;         // (block_rows, score_stride)
+  float* query_buckets;  // (block_rows, bucket_stride): query · relative keys
+  float* key_buckets;    // (length, bucket_stride): key · relative queries
+
+  HeadScratch(const AttentionArgs& args, int length, int num_queries, float* base)
+      : parts(base),
+        products(args, length, num_queries, parts),
+        score_stride(round_up_to_panel(length)),
+        bucket_stride(round_up_to_panel(args.num_buckets)),
+        scores(take_matrix(query_block_rows(args.max_keys), score_stride)),
+        query_buckets(
+            take_matrix(args.relative_keys ? query_block_rows(args.max_keys) : 0, bucket_stride)),
+        key_buckets(take_matrix(args.relative_queries ? length : 0, bucket_stride)) {}
+
+ private:
+  float* take_matrix(int rows, int columns) {
+    return parts.take(static_cast<size_t>(rows) * static_cast<size_t>(columns));
+  }
+};
+
+template <typename Products>
+inline size_t head_scratch_floats(const AttentionArgs& args, int num_keys) {
+  return HeadScratch<Products>(args, num_keys, num_keys, nullptr).parts.num_floats();
+}
+
+inline size_t attention_scratch(const AttentionArgs& args) {
+  const size_t in_floats = head_scratch_floats<FloatProducts>(args, args.max_keys);
+  if (!args.in_shorts) return in_floats;
+  const size_t in_shorts =
+      head_scratch_floats<ShortProducts>(args, smaller(args.max_keys, kMostShortKeys));
+  return in_floats > in_shorts ? in_floats : in_shorts;
+}
+
 // The largest of `count` scores; any where one of them is NaN.
 inline float largest_score(const float* scores, int count) {
   const Vec lowest = Vec::broadcast(kLowestScore);
@@ -100,11 +272,11 @@ inline float largest_score(const float* scores, int count) {
 // The scores become exp(scale * (score - largest)); returns their sum.
 inline float exponentiate(float* scores, int count, float largest, float scale) {
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
-  const Vec shift = Vec::zero() - Vec::broadcast(largest) * factor;
+  const Vec top = Vec::broadcast(largest);
   Vec sum = Vec::zero();
   for_each_vector(count, [&](int c, int lanes) {
     const Vec score = load_lanes(scores + c, lanes, Vec::broadcast(kLowestScore));
-    const Vec weight = exp2(fma(score, factor, shift));
+    const Vec weight = exp2((score - top) * factor);  // never above 1
     store_lanes(weight, scores + c, lanes);
     sum = sum + weight;
   });
@@ -113,6 +285,7 @@ inline float exponentiate(float* scores, int count, float largest, float scale) 
 
 // One kv head of one sequence, and the heads that it serves. Keys are counted from the beginning of
 // the prefix, and so are the places of queries.
+template <typename Products>
 class HeadAttention {
  public:
   HeadAttention(const AttentionArgs& args, float* scratch, int sequence, int kv_head)
@@ -126,8 +299,7 @@ class HeadAttention {
         head_length_(args.head_lengths != nullptr ? args.head_lengths[sequence] : 0),
         first_place_(args.causal || args.head_lengths != nullptr ? length_ - num_queries_ : 0),
         block_rows_(query_block_rows(args.max_keys)),
-        score_stride_(round_up_to_panel(length_)),
-        scratch_(args, length_, scratch) {}
+        scratch_(args, length_, num_queries_, scratch) {}
 
   void run() {
     const ptrdiff_t kv_width = ptrdiff_t{args_.num_kv_heads} * args_.head_dim;
@@ -139,15 +311,15 @@ class HeadAttention {
                                     : own.row(begin_ + row - prefix_.length) + column;
       };
     };
-    pack_rows(row_of(args_.key, args_.prefix_column), length_, args_.head_dim, scratch_.keys);
-    pack_transposed(row_of(args_.value, args_.prefix_column + kv_width), length_, args_.head_dim,
-                    scratch_.values);
+    scratch_.products.pack(row_of(args_.key, args_.prefix_column),
+                           row_of(args_.value, args_.prefix_column + kv_width));
     const int group = args_.num_heads / args_.num_kv_heads;
     for (int head = kv_head_ * group; head < (kv_head_ + 1) * group; ++head) {
       if (args_.relative_queries != nullptr) {  // DeBERTa: as many kv heads as heads, no prefix
         bucket_products(head, head_rows(head, args_.key, begin_), length_, args_.relative_queries,
                         scratch_.key_buckets);
       }
+      scratch_.products.take_queries(head_rows(head, args_.query, query_begin_), num_queries_);
       for (int first = 0; first < num_queries_; first += block_rows_) {
         attend(head, first, smaller(first + block_rows_, num_queries_));
       }
@@ -171,19 +343,18 @@ class HeadAttention {
     const int rows = last - first, place = first_place_ + first;
     const int key_begin = first_key(place) / kPanelWidth * kPanelWidth;
     const int key_end = end_key(place + rows - 1);
-    const MatrixView query = head_rows(head, args_.query, query_begin_ + first);
-    const ptrdiff_t key_panel = ptrdiff_t{kPanelWidth} * args_.head_dim;
-    plain_gemm(query, rows, args_.head_dim, scratch_.keys, key_panel,
-               {scratch_.scores, score_stride_}, score_stride_, key_begin / kPanelWidth,
-               round_up_to_panel(key_end) / kPanelWidth);
+    const Block block{first, rows, key_begin, key_end};
+    const MutableMatrixView block_scores{scratch_.scores, scratch_.score_stride};
+    scratch_.products.score(block, block_scores);
     if (args_.relative_keys != nullptr) {
-      bucket_products(head, query, rows, args_.relative_keys, scratch_.query_buckets);
+      bucket_products(head, head_rows(head, args_.query, query_begin_ + first), rows,
+                      args_.relative_keys, scratch_.query_buckets);
     }
 
     // Two loops, so that while one row's maximum is being reduced the next row's begins.
     float largest[kMaxBlockRows], sums[kMaxBlockRows];
     for (int r = 0; r < rows; ++r) {
-      float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
+      float* scores = block_scores.row(r);
       const int begin = first_key(place + r), end = end_key(place + r);
       add_relative_scores(scores, r, place + r, begin, end);
       add_position_bias(scores, head, place + r, begin, end);
@@ -191,7 +362,7 @@ class HeadAttention {
       largest[r] = largest_score(scores + begin, end - begin);
     }
     for (int r = 0; r < rows; ++r) {
-      float* scores = scratch_.scores + ptrdiff_t{r} * score_stride_;
+      float* scores = block_scores.row(r);
       const int begin = first_key(place + r), end = end_key(place + r);
       sums[r] = exponentiate(scores + begin, end - begin, largest[r],
                              args_.cap > 0.0f ? 1.0f : args_.scale);
@@ -201,28 +372,18 @@ class HeadAttention {
 
     const MutableMatrixView out{
         args_.out.row(query_begin_ + first) + ptrdiff_t{head} * args_.head_dim, args_.out.ld};
-    const ptrdiff_t value_panel = ptrdiff_t{kPanelWidth} * length_;
-    plain_gemm({scratch_.scores + key_begin, score_stride_}, rows, key_end - key_begin,
-               scratch_.values + ptrdiff_t{key_begin} * kPanelWidth, value_panel, out,
-               args_.head_dim, 0, round_up_to_panel(args_.head_dim) / kPanelWidth);
-    for (int r = 0; r < rows; ++r) {
-      const Vec inverse = Vec::broadcast(1.0f / sums[r]);
-      float* out_row = out.row(r);
-      for_each_vector(args_.head_dim, [&](int c, int lanes) {
-        store_lanes(load_lanes(out_row + c, lanes) * inverse, out_row + c, lanes);
-      });
-    }
+    scratch_.products.weigh(block, block_scores, sums, out);
   }
 
   // products (rows, padded_buckets) = x · tableᵀ for the buckets that this length can reach.
   void bucket_products(int head, MatrixView x, int rows, const float* table,
                        float* products) const {
-    const int stride = round_up_to_panel(args_.num_buckets);
     const int lowest = args_.bucket_of_distance[1 - length_];
     const int highest = args_.bucket_of_distance[length_ - 1];
-    const float* head_table = table + head * ptrdiff_t{stride} * args_.head_dim;
+    const float* head_table = table + head * ptrdiff_t{scratch_.bucket_stride} * args_.head_dim;
     plain_gemm(x, rows, args_.head_dim, head_table, ptrdiff_t{kPanelWidth} * args_.head_dim,
-               {products, stride}, stride, lowest / kPanelWidth, highest / kPanelWidth + 1);
+               {products, scratch_.bucket_stride}, scratch_.bucket_stride, lowest / kPanelWidth,
+               highest / kPanelWidth + 1);
   }
 
   void cap_scores(float* scores, int count) const {
@@ -233,7 +394,7 @@ class HeadAttention {
   }
 
   void add_relative_scores(float* scores, int block_row, int query, int begin, int end) const {
-    const ptrdiff_t stride = round_up_to_panel(args_.num_buckets);
+    const ptrdiff_t stride = scratch_.bucket_stride;
     if (args_.relative_keys != nullptr) {
       const float* products = scratch_.query_buckets + block_row * stride;
       for (int key = begin; key < end; ++key) {
@@ -262,13 +423,19 @@ class HeadAttention {
   int length_, kv_head_, query_begin_, num_queries_;
   int head_length_;
   int first_place_;  // of the first query row
-  int block_rows_, score_stride_;
-  AttentionScratch scratch_;
+  int block_rows_;
+  HeadScratch<Products> scratch_;
 };
 
 inline void attention(const AttentionArgs& args, float* scratch, int first_item, int last_item) {
   for (int item = first_item; item < last_item; ++item) {
-    HeadAttention(args, scratch, item / args.num_kv_heads, item % args.num_kv_heads).run();
+    const int sequence = item / args.num_kv_heads, kv_head = item % args.num_kv_heads;
+    const int num_keys = args.cu_seqlens[sequence + 1] - args.cu_seqlens[sequence];
+    if (args.in_shorts && num_keys <= kMostShortKeys) {
+      HeadAttention<ShortProducts>(args, scratch, sequence, kv_head).run();
+    } else {
+      HeadAttention<FloatProducts>(args, scratch, sequence, kv_head).run();
+    }
   }
 }
 

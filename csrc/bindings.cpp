@@ -170,15 +170,16 @@ class RecordedProgram {
   void attention(const ViewTuple& query, const ViewTuple& key, const ViewTuple& value,
                  const ViewTuple& out, int layer, int num_heads, int num_kv_heads, float scale,
                  float cap, bool causal, bool query_independent, std::optional<int> window,
-                 const std::optional<FloatArray>& relative_keys,
+                 bool in_shorts, const std::optional<FloatArray>& relative_keys,
                  const std::optional<FloatArray>& relative_queries,
                  const std::vector<int32_t>& bucket_of_distance,
                  const std::optional<FloatArray>& position_bias) {
     require(num_kv_heads > 0 && num_heads % num_kv_heads == 0, "kv heads are shared out evenly");
     has_prefixes_ = has_prefixes_ && (causal || query_independent);
     kv_stride_ = std::max(kv_stride_, 2 * ptrdiff_t{layer + 1} * view(key).width);
-    const zen::AttentionPattern pattern{layer, num_heads, num_kv_heads,      scale,
-                                        cap,   causal,    query_independent, window.value_or(-1)};
+    const zen::AttentionPattern pattern{layer,    num_heads, num_kv_heads,      scale,
+                                        cap,      causal,    query_independent, window.value_or(-1),
+                                        in_shorts};
     zen::RelativeTables relative;
     relative.keys = data_or_null(relative_keys);
     relative.queries = data_or_null(relative_queries);
@@ -407,8 +408,9 @@ PYBIND11_MODULE(_C, m) {
       .def("attention", &RecordedProgram::attention, py::arg("query"), py::arg("key"),
            py::arg("value"), py::arg("out"), py::arg("layer"), py::arg("num_heads"),
            py::arg("num_kv_heads"), py::arg("scale"), py::arg("cap"), py::arg("causal"),
-           py::arg("query_independent"), py::arg("window"), py::arg("relative_keys"),
-           py::arg("relative_queries"), py::arg("bucket_of_distance"), py::arg("position_bias"))
+           py::arg("query_independent"), py::arg("window"), py::arg("in_shorts"),
+           py::arg("relative_keys"), py::arg("relative_queries"), py::arg("bucket_of_distance"),
+           py::arg("position_bias"))
       .def("pool", &RecordedProgram::pool, py::arg("x"), py::arg("out"), py::arg("pooling"))
       .def("neighbours", &RecordedProgram::neighbours, py::arg("x"), py::arg("out"),
            py::arg("count"))

@@ -83,6 +83,10 @@ struct AttentionArgs {
   // The query's rows are the sequences' first tokens, or last ones where causal or with
   // head_lengths.
   bool one_row_each;
+  // Queries, keys, values and weights are rounded to 16 bits for the two products, each sequence's
+  // by itself, unless it is long. Neither causal nor with head_lengths: there a row must not depend
+  // on keys that it does not see.
+  bool in_shorts;
   // Causal or with head_lengths: (sequences,) or null. This layer's keys begin `prefix_column`
   // floats into each row, the values kv_heads * head_dim later; rows are `prefix_stride` floats
   // apart.

@@ -158,7 +158,8 @@ struct AttentionPattern {
   int num_heads, num_kv_heads;
   float scale, cap;
   bool causal, query_independent;
-  int window;  // or -1
+  int window;      // or -1
+  bool in_shorts;  // see AttentionArgs; left aside where a row must not depend on all keys
 };
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,

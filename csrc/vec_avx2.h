@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace zen::avx2 {
 
@@ -77,6 +78,53 @@ inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
   const __m256i mixed = _mm256_packus_epi16(shorts(0, 1), shorts(2, 3));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(mixed, order));
+}
+
+// Numbers, rounded, to shorts: those beyond to the nearest that there is.
+inline void store_shorts(Vec x, int16_t* p, int lanes) {
+  const __m256i whole = _mm256_cvtps_epi32(x.v);
+  const __m128i shorts =
+      _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  if (lanes == Vec::kLanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), shorts);
+  } else {
+    alignas(16) int16_t all[Vec::kLanes];
+    _mm_store_si128(reinterpret_cast<__m128i*>(all), shorts);
+    std::memcpy(p, all, sizeof *p * static_cast<size_t>(lanes));
+  }
+}
+// The same of numbers that shorts hold, two to a lane, whose bits are not a float's.
+inline Vec short_pairs(Vec low, Vec high) {
+  const __m256i shifted = _mm256_slli_epi32(_mm256_cvtps_epi32(high.v), 16);
+  return {_mm256_castsi256_ps(_mm256_blend_epi16(_mm256_cvtps_epi32(low.v), shifted, 0xaa))};
+}
+
+struct PairSums {
+  __m256i v;
+  static PairSums zero() { return {_mm256_setzero_si256()}; }
+};
+inline void stay_in_register(PairSums& x) { asm("" : "+x"(x.v)); }
+// Both products of each lane's shorts are added to its sum.
+inline PairSums add_products(PairSums sums, Vec a, Vec b) {
+  const __m256i both = _mm256_madd_epi16(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v));
+  return {_mm256_add_epi32(sums.v, both)};
+}
+inline Vec to_floats(PairSums x) { return {_mm256_cvtepi32_ps(x.v)}; }
+
+// The largest magnitude seen in each lane, as the bits of a float: as whole numbers these are in
+// order, with infinity and then NaN at the end.
+struct Magnitudes {
+  __m256i v;
+  static Magnitudes zero() { return {_mm256_setzero_si256()}; }
+};
+inline Magnitudes larger_of(Magnitudes seen, Vec x) {
+  const __m256i bits = _mm256_and_si256(_mm256_castps_si256(x.v), _mm256_set1_epi32(0x7fffffff));
+  return {_mm256_max_epi32(seen.v, bits)};
+}
+inline float largest_of(Magnitudes x) {
+  __m128i s = _mm_max_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1));
+  s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(s, _mm_shuffle_epi32(s, 0xb1))));
 }
 
 }  // namespace zen::avx2

@@ -70,4 +70,41 @@ inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
   _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, mixed));
 }
 
+// Numbers, rounded, to shorts: those beyond to the nearest that there is.
+inline void store_shorts(Vec x, int16_t* p, int lanes) {
+  const __m256i shorts = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v));
+  _mm256_mask_storeu_epi16(p, Vec::lane_mask(lanes), shorts);
+}
+// The same of numbers that shorts hold, two to a lane, whose bits are not a float's.
+inline Vec short_pairs(Vec low, Vec high) {
+  const __m512i shifted = _mm512_slli_epi32(_mm512_cvtps_epi32(high.v), 16);
+  const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtps_epi32(low.v), shifted);
+  return {_mm512_castsi512_ps(pairs)};
+}
+
+struct PairSums {
+  __m512i v;
+  static PairSums zero() { return {_mm512_setzero_si512()}; }
+};
+inline void stay_in_register(PairSums& x) { asm("" : "+v"(x.v)); }
+// Both products of each lane's shorts are added to its sum.
+inline PairSums add_products(PairSums sums, Vec a, Vec b) {
+  return {_mm512_dpwssd_epi32(sums.v, _mm512_castps_si512(a.v), _mm512_castps_si512(b.v))};
+}
+inline Vec to_floats(PairSums x) { return {_mm512_cvtepi32_ps(x.v)}; }
+
+// The largest magnitude seen in each lane, as the bits of a float: as whole numbers these are in
+// order, with infinity and then NaN at the end.
+struct Magnitudes {
+  __m512i v;
+  static Magnitudes zero() { return {_mm512_setzero_si512()}; }
+};
+inline Magnitudes larger_of(Magnitudes seen, Vec x) {
+  const __m512i bits = _mm512_castps_si512(_mm512_abs_ps(x.v));
+  return {_mm512_max_epi32(seen.v, bits)};
+}
+inline float largest_of(Magnitudes x) {
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(x.v))));
+}
+
 }  // namespace zen::avx512_vnni

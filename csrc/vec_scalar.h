@@ -72,4 +72,47 @@ inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
   }
 }
 
+// Numbers, rounded, to shorts: those beyond to the nearest that there is, NaN to the least.
+inline int16_t to_short(float x) {
+  const float whole = round({x}).v;
+  return whole > -32768.0f ? static_cast<int16_t>(whole < 32767.0f ? whole : 32767.0f)
+                           : int16_t{-32768};
+}
+inline void store_shorts(Vec x, int16_t* p, int lanes) {
+  const int16_t whole = to_short(x.v);
+  if (lanes > 0) std::memcpy(p, &whole, sizeof whole);
+}
+// The same, two to a lane, whose bits are not a float's.
+inline Vec short_pairs(Vec low, Vec high) {
+  const int16_t pair[] = {to_short(low.v), to_short(high.v)};
+  Vec pairs;
+  std::memcpy(&pairs.v, pair, sizeof pair);
+  return pairs;
+}
+
+struct PairSums {
+  uint32_t v;  // wraps around, as the vectors' sums do
+  static PairSums zero() { return {0}; }
+};
+inline void stay_in_register(PairSums&) {}
+// Both products of each lane's shorts are added to its sum.
+inline PairSums add_products(PairSums sums, Vec a, Vec b) {
+  int16_t x[2], y[2];
+  std::memcpy(x, &a.v, sizeof x);
+  std::memcpy(y, &b.v, sizeof y);
+  return {sums.v + static_cast<uint32_t>(x[0] * y[0]) + static_cast<uint32_t>(x[1] * y[1])};
+}
+inline Vec to_floats(PairSums x) { return {static_cast<float>(static_cast<int32_t>(x.v))}; }
+
+// The largest magnitude seen in each lane; an infinity or a NaN stays.
+struct Magnitudes {
+  float v;
+  static Magnitudes zero() { return {0.0f}; }
+};
+inline Magnitudes larger_of(Magnitudes seen, Vec x) {
+  const float magnitude = std::fabs(x.v);
+  return {magnitude <= seen.v || seen.v != seen.v ? seen.v : magnitude};
+}
+inline float largest_of(Magnitudes x) { return x.v; }
+
 }  // namespace zen::scalar

@@ -67,6 +67,7 @@ class Program:
         causal: bool,
         query_independent: bool,
         window: int | None,
+        in_shorts: bool,
         relative_keys: Array | None,
         relative_queries: Array | None,
         bucket_of_distance: Array | Sequence[int],

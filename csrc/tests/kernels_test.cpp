@@ -89,6 +89,7 @@ struct AttentionCase {
   std::vector<int> prefix_lengths = {};  // none, or one for each sequence
   std::vector<int> head_lengths = {};    // the same
   bool position_bias = false;
+  bool in_shorts = false;
 };
 
 void test_attention(const Kernels& kernels, const AttentionCase& c) {
@@ -151,6 +152,7 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
   args.causal = c.causal;
   args.window = c.window;
   args.one_row_each = c.one_row_each;
+  args.in_shorts = c.in_shorts;
   args.prefixes = c.prefix_lengths.empty() ? nullptr : prefixes.data();
   args.prefix_column = prefix_column;
   args.prefix_stride = prefix_stride;
@@ -221,13 +223,14 @@ void test_attention(const Kernels& kernels, const AttentionCase& c) {
       }
     }
   }
-  check_close(out, expected, 2e-5,
+  // In shorts a value of up to 4.5 is off by 2.7e-4, a score by about as much.
+  check_close(out, expected, c.in_shorts ? 7e-4 : 2e-5,
               std::string(kernels.isa) + " attention heads " + std::to_string(c.num_heads) +
                   " window " + std::to_string(c.window) + " one row " +
                   std::to_string(c.one_row_each) + " relative " + std::to_string(c.relative) +
                   " causal " + std::to_string(c.causal) + " bias " +
-                  std::to_string(c.position_bias) + " heads of sequences " +
-                  std::to_string(c.head_lengths.size()));
+                  std::to_string(c.position_bias) + " in shorts " + std::to_string(c.in_shorts) +
+                  " heads of sequences " + std::to_string(c.head_lengths.size()));
 }
 
 void test_norm(const Kernels& kernels, int width, int num_parts, bool centred) {
@@ -400,6 +403,83 @@ void test_special_values(const Kernels& kernels) {
   }
 }
 
+// One head in shorts: what comes out of `length` keys for as many queries.
+std::vector<float> short_attention(const Kernels& kernels, int length, int head_dim,
+                                   const std::vector<float>& query, const std::vector<float>& key,
+                                   const std::vector<float>& value) {
+  const int32_t cu_seqlens[] = {0, length};
+  std::vector<float> out = poisoned(query.size());
+  AttentionArgs args{};
+  args.query = {query.data(), head_dim};
+  args.key = {key.data(), head_dim};
+  args.value = {value.data(), head_dim};
+  args.out = {out.data(), head_dim};
+  args.cu_seqlens = cu_seqlens;
+  args.max_keys = length;
+  args.num_heads = args.num_kv_heads = 1;
+  args.head_dim = head_dim;
+  args.scale = 1.0f;
+  args.window = -1;
+  args.in_shorts = true;
+  std::vector<float> scratch = poisoned(kernels.attention_scratch(args));
+  kernels.attention(args, scratch.data(), 0, 1);
+  return out;
+}
+
+// Every product as large as it can be: a sum that overflowed would come out far off.
+void test_short_extremes(const Kernels& kernels) {
+  for (const int head_dim : {1, 2, 31, 32, 33, 64, 100, 128, 256}) {
+    for (const int length : {1, 2, 75, 512, 1023, 1024}) {
+      const size_t size = static_cast<size_t>(length) * head_dim;
+      for (const float magnitude : {1e-12f, 1.0f, 1e12f}) {
+        const std::vector<float> all(size, magnitude), opposite(size, -magnitude);
+        const std::string what = std::string(kernels.isa) + " attention in shorts of " +
+                                 std::to_string(length) + " keys x " + std::to_string(head_dim) +
+                                 ", all " + std::to_string(magnitude);
+        for (const auto& [query, key] : {std::pair{all, all}, std::pair{all, opposite}}) {
+          const std::vector<float> out =
+              short_attention(kernels, length, head_dim, query, key, opposite);
+          double worst = 0.0;
+          for (const float x : out) worst = std::max(worst, std::abs(x / -double{magnitude} - 1));
+          check(worst < 1e-3, what + ": off by " + std::to_string(worst));
+        }
+      }
+    }
+  }
+}
+
+// One key has all the weight; what the others hold is not mixed in.
+void test_short_single_key(const Kernels& kernels) {
+  const int length = 300, head_dim = 24, best = 211;
+  std::vector<float> query(static_cast<size_t>(length) * head_dim, 1.0f);
+  std::vector<float> key(query.size(), 0.0f), value = random_floats(query.size(), 7);
+  for (int t = 0; t < head_dim; ++t) key[static_cast<size_t>(best) * head_dim + t] = 2.0f;
+  const std::vector<float> out = short_attention(kernels, length, head_dim, query, key, value);
+  const float largest = *std::max_element(value.begin(), value.end());
+  double worst = 0.0;
+  for (int i = 0; i < length * head_dim; ++i) {
+    const double expected = value[static_cast<size_t>(best) * head_dim + i % head_dim];
+    worst = std::max(worst, std::abs(out[static_cast<size_t>(i)] - expected));
+  }
+  check(worst < largest / 8000, std::string(kernels.isa) + " attention in shorts to one key");
+}
+
+void test_short_special_values(const Kernels& kernels) {
+  const int length = 20, head_dim = 8;
+  const std::vector<float> fine = random_floats(length * head_dim, 8);
+  for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
+    for (int which = 0; which < 3; ++which) {
+      std::vector<float> inputs[] = {fine, fine, fine};
+      inputs[which][37] = bad;
+      const std::vector<float> out =
+          short_attention(kernels, length, head_dim, inputs[0], inputs[1], inputs[2]);
+      check(std::none_of(out.begin(), out.end(), [](float x) { return std::isfinite(x); }),
+            std::string(kernels.isa) + " attention in shorts: " + std::to_string(bad) +
+                " is never hidden");
+    }
+  }
+}
+
 void test_kernels(const Kernels& kernels) {
   std::printf("kernels: %s\n", kernels.isa);
   for (const int m : {1, 2, 5, 6, 7, 13, 25}) {
@@ -415,8 +495,14 @@ void test_kernels(const Kernels& kernels) {
   for (const bool relative : {false, true}) {
     for (const bool one_row_each : {false, true}) {
       for (const int window : {-1, 0, 3, 40}) {
-        test_attention(kernels, {{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, relative});
-        test_attention(kernels, {{33, 1}, 1, 21, window, one_row_each, relative});
+        for (const bool in_shorts : {false, true}) {
+          AttentionCase plain{{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, relative};
+          plain.in_shorts = in_shorts;
+          test_attention(kernels, plain);
+          AttentionCase odd{{33, 1}, 1, 21, window, one_row_each, relative};
+          odd.in_shorts = in_shorts;
+          test_attention(kernels, odd);
+        }
       }
     }
   }
@@ -450,12 +536,21 @@ void test_kernels(const Kernels& kernels) {
       AttentionCase biased{{1, 2, 17, 64, 3, 101}, 3, 16, window, one_row_each, false};
       biased.position_bias = true;
       test_attention(kernels, biased);
+      biased.in_shorts = true;
+      test_attention(kernels, biased);
     }
   }
   test_attention(kernels, {{300, 9}, 2, 8, -1, false, false, 1, true, 0.0f, {500, 700}});
   // Long enough for several query blocks of several sizes.
   test_attention(kernels, {{1000, 680}, 1, 8, -1, false, false});
   test_attention(kernels, {{1000, 680}, 1, 8, 64, false, false});
+  // In shorts, one that is too long for them beside others; heads that share their keys; a cap.
+  AttentionCase lengths{{1024, 1025, 680, 3}, 4, 32, -1, false, false, 2, false, 1.5f};
+  lengths.in_shorts = true;
+  test_attention(kernels, lengths);
+  test_short_extremes(kernels);
+  test_short_single_key(kernels);
+  test_short_special_values(kernels);
   for (const int width : {1, 7, 48, 61, 384}) {
     test_norm(kernels, width, 1, true);
     test_norm(kernels, width, 3, false);

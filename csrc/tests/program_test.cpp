@@ -55,7 +55,7 @@ void record(Program& program, const std::vector<float>& table, const std::vector
                           Activation::kGelu, {0, 0, 0}));
   program.add(make_attention(kernels, {qkv, 0, kWidth}, {qkv, kWidth, kWidth},
                              {qkv, 2 * kWidth, kWidth}, all,
-                             {0, 3, 3, 0.35f, 0.0f, false, false, -1}, {}, {}));
+                             {0, 3, 3, 0.35f, 0.0f, false, false, -1, false}, {}, {}));
   program.add(
       make_norm(kernels, all, all, {table.data(), nullptr, kWidth, 1e-6f, true}, {0, 0, 0}));
   program.add_pause(all);

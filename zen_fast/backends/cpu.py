@@ -67,7 +67,7 @@ class CpuBackend:
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
         self.arithmetic = f"cpu {self.isa}"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)
-        recorder = Recorder()
+        recorder = Recorder(in_shorts=encoder.weights.is_quantized)
         _record(encoder, recorder)
         lower(recorder.instructions, self._program)
         self._op_names = [

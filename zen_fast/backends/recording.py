@@ -53,9 +53,14 @@ class Instruction:
 
 
 class Recorder:
-    """Ops that write down what they are asked to do (implements `Ops[Matrix]`)."""
+    """Ops that write down what they are asked to do (implements `Ops[Matrix]`).
 
-    def __init__(self) -> None:
+    Args:
+        in_shorts: attention may round to 16 bits, as fits a model whose weights are rounded to 8.
+    """
+
+    def __init__(self, in_shorts: bool = False) -> None:
+        self._in_shorts = in_shorts
         self.instructions: list[Instruction] = []
         self._quantized_rows: dict[Matrix, Matrix] = {}
         self._num_buffers = 0
@@ -153,6 +158,7 @@ class Recorder:
             causal=pattern.causal,
             query_independent=pattern.query_independent,
             window=pattern.window,
+            in_shorts=self._in_shorts,
             relative_keys=None if relative is None else relative.keys,
             relative_queries=None if relative is None else relative.queries,
             bucket_of_distance=() if relative is None else relative.bucket_of_distance,
