@@ -76,6 +76,8 @@ struct Block {
 // The two products of one kv head of one sequence, in fp32.
 class FloatProducts {
  public:
+  static constexpr bool kBoundedWeights = false;
+
   FloatProducts(const AttentionArgs& args, int length, int /*num_queries*/, Parts& parts)
       : head_dim_(args.head_dim),
         length_(length),
@@ -127,6 +129,8 @@ constexpr int kMostShortKeys = 1024;
 // cannot overflow, whatever the numbers are.
 class ShortProducts {
  public:
+  static constexpr bool kBoundedWeights = true;
+
   ShortProducts(const AttentionArgs& args, int length, int num_queries, Parts& parts)
       : head_dim_(args.head_dim),
         length_(length),
@@ -166,7 +170,7 @@ class ShortProducts {
     const int num_keys = block.end - block.begin;
     float factors[kMaxBlockRows];
     for (int r = 0; r < block.rows; ++r) {
-      const float inverse = weight_inverse(sums[r], num_keys);
+      const float inverse = weight_inverse(sums[r]);
       float* row = weights.row(r) + block.begin;
       write_shorts(row, num_keys, Vec::broadcast(inverse), row);  // reads ahead of what it writes
       factors[r] = value_step_ / (inverse * sums[r]);
@@ -183,15 +187,19 @@ class ShortProducts {
 
   // The largest query or key of which head_dim products fit into a sum.
   static int largest_factor(int head_dim) {
-    const float root = __builtin_sqrtf(static_cast<float>(kLargestSum / head_dim));
-    return smaller(kLargestShort, static_cast<int>(root) - 1);  // less what the root is off by
+    const int bound = kLargestSum / head_dim;
+    int factor = static_cast<int>(__builtin_sqrtf(static_cast<float>(bound)));
+    while (ptrdiff_t{factor} * factor > bound) --factor;
+    while ((ptrdiff_t{factor} + 1) * (factor + 1) <= bound) ++factor;
+    return smaller(kLargestShort, factor);
   }
 
   // What weights, of which none is above 1, are multiplied by. Each is rounded up by a half at
-  // most, and their sum times the largest value stays below kLargestSum.
-  static float weight_inverse(float sum, int num_keys) {
+  // most, and their sum times the largest value stays below kLargestSum. The block does not count:
+  // how rows are cut into blocks depends on other sequences.
+  float weight_inverse(float sum) const {
     constexpr int kLargestWeights = kLargestSum / kLargestValue - 1;
-    const float bound = static_cast<float>(kLargestWeights - num_keys) / sum;
+    const float bound = static_cast<float>(kLargestWeights - length_) / sum;
     // A whole number, by which weights of 1 are not rounded: there may be many.
     return static_cast<float>(bound < kLargestShort ? static_cast<int>(bound) : kLargestShort);
   }
@@ -269,14 +277,16 @@ inline float largest_score(const float* scores, int count) {
   return reduce_max(max(other, largest));
 }
 
-// The scores become exp(scale * (score - largest)); returns their sum.
-inline float exponentiate(float* scores, int count, float largest, float scale) {
+// The scores become exp(scale * (score - largest)); returns their sum. With `bounded` none is above
+// 1, which without is off by what a large product is rounded by.
+inline float exponentiate(float* scores, int count, float largest, float scale, bool bounded) {
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
-  const Vec top = Vec::broadcast(largest);
+  const Vec top = Vec::broadcast(bounded ? largest : 0.0f);
+  const Vec shift = bounded ? Vec::zero() : Vec::zero() - Vec::broadcast(largest) * factor;
   Vec sum = Vec::zero();
   for_each_vector(count, [&](int c, int lanes) {
     const Vec score = load_lanes(scores + c, lanes, Vec::broadcast(kLowestScore));
-    const Vec weight = exp2((score - top) * factor);  // never above 1
+    const Vec weight = exp2(fma(score - top, factor, shift));
     store_lanes(weight, scores + c, lanes);
     sum = sum + weight;
   });
@@ -365,7 +375,7 @@ class HeadAttention {
       float* scores = block_scores.row(r);
       const int begin = first_key(place + r), end = end_key(place + r);
       sums[r] = exponentiate(scores + begin, end - begin, largest[r],
-                             args_.cap > 0.0f ? 1.0f : args_.scale);
+                             args_.cap > 0.0f ? 1.0f : args_.scale, Products::kBoundedWeights);
       for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
       for (int key = end; key < key_end; ++key) scores[key] = 0.0f;
     }

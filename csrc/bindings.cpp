@@ -175,6 +175,7 @@ class RecordedProgram {
                  const std::vector<int32_t>& bucket_of_distance,
                  const std::optional<FloatArray>& position_bias) {
     require(num_kv_heads > 0 && num_heads % num_kv_heads == 0, "kv heads are shared out evenly");
+    require(!in_shorts || !(causal || query_independent), "in shorts, a row depends on every key");
     has_prefixes_ = has_prefixes_ && (causal || query_independent);
     kv_stride_ = std::max(kv_stride_, 2 * ptrdiff_t{layer + 1} * view(key).width);
     const zen::AttentionPattern pattern{layer,    num_heads, num_kv_heads,      scale,
@@ -218,6 +219,12 @@ class RecordedProgram {
   }
 
   int pause(const ViewTuple& x) { return program_.add_pause(view(x)); }
+
+  void begin_tail(const std::vector<ViewTuple>& rows) {
+    std::vector<zen::View> views;
+    for (const ViewTuple& each : rows) views.push_back(view(each));
+    program_.begin_tail(std::move(views));
+  }
 
   void output(const ViewTuple& x) {
     num_labels_ = view(x).width;
@@ -416,6 +423,8 @@ PYBIND11_MODULE(_C, m) {
            py::arg("count"))
       .def("pause", &RecordedProgram::pause, py::arg("x"),
            "Marks a place where a run may stop or continue, x being all that later ops read.")
+      .def("begin_tail", &RecordedProgram::begin_tail, py::arg("rows"),
+           "Marks the place after which ops know only sequences, and read only these of before.")
       .def("output", &RecordedProgram::output, py::arg("x"))
       .def(
           "run", &RecordedProgram::run, py::arg("token_ids"), py::arg("token_type_ids"),

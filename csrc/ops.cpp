@@ -253,7 +253,7 @@ class Attention final : public Op {
     args.causal = pattern_.causal;
     if (pattern_.query_independent) args.head_lengths = chunk.head_lengths;
     args.window = pattern_.window;
-    args.in_shorts = pattern_.in_shorts && !pattern_.causal && !pattern_.query_independent;
+    args.in_shorts = pattern_.in_shorts;
     args.prefixes = chunk.prefixes;
     args.prefix_column = key_column();
     args.prefix_stride = chunk.kv_stride;

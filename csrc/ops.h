@@ -40,8 +40,9 @@ struct Chunk {
   ptrdiff_t kv_stride;
   const int32_t* head_lengths;  // (num_sequences,), see AttentionArgs
   int num_tokens, num_sequences;
-  int max_keys;   // of one sequence, its prefix included
-  float* logits;  // (num_sequences, num_labels)
+  int first_token, first_sequence;  // in the batch
+  int max_keys;                     // of one sequence, its prefix included
+  float* logits;                    // (num_sequences, num_labels)
 };
 
 // A chunk's arena: where each slot begins, and one thread's scratch.
@@ -159,7 +160,7 @@ struct AttentionPattern {
   float scale, cap;
   bool causal, query_independent;
   int window;      // or -1
-  bool in_shorts;  // see AttentionArgs; left aside where a row must not depend on all keys
+  bool in_shorts;  // see AttentionArgs
 };
 
 OpPtr make_attention(const Kernels& kernels, View query, View key, View value, View out,

@@ -37,6 +37,10 @@ void ensure_size(AlignedFloats& floats, size_t count) {
   floats = AlignedFloats(count);
 }
 
+ptrdiff_t first_row(const Chunk& chunk, Axis axis) {
+  return axis == Axis::kTokens ? chunk.first_token : chunk.first_sequence;
+}
+
 // The next share of `num_items`, which `next_item` goes past; first == num_items once all are
 // dealt.
 ItemRange take_share(std::atomic<int>& next_item, int num_items, int num_threads) {
@@ -88,6 +92,22 @@ std::vector<SequenceRange> cut_into_chunks(const Batch& batch, int num_threads) 
   return chunks;
 }
 
+std::vector<SequenceRange> cut_evenly(int num_sequences, int num_threads) {
+  std::vector<SequenceRange> ranges;
+  for (int index = 0, first = 0; index < num_threads; ++index) {
+    const int last = static_cast<int>(int64_t{num_sequences} * (index + 1) / num_threads);
+    if (last > first) ranges.push_back({first, last});
+    first = last;
+  }
+  return ranges;
+}
+
+int Program::Border::width() const {
+  int width = 0;
+  for (const View& view : views) width += view.width;
+  return width;
+}
+
 Program::Runtime::Runtime(int num_threads)
     : process(static_cast<int>(getpid())),
       team(num_threads),
@@ -123,9 +143,11 @@ void Program::add(OpPtr op) {
 }
 
 int Program::add_pause(View states) {
-  pauses_.push_back({states, ops_.size()});
+  pauses_.push_back({{states}, ops_.size()});
   return num_pauses() - 1;
 }
+
+void Program::begin_tail(std::vector<View> rows) { tail_ = Border{std::move(rows), ops_.size()}; }
 
 std::vector<int64_t> Program::op_nanoseconds() const {
   return {op_nanoseconds_.begin(), op_nanoseconds_.end()};
@@ -148,6 +170,8 @@ Chunk Program::prepare(const Batch& batch, SequenceRange range, float* logits, i
   const int first_token = batch.cu_seqlens[range.first];
   chunk.num_tokens = batch.cu_seqlens[range.last] - first_token;
   chunk.num_sequences = range.last - range.first;
+  chunk.first_token = first_token;
+  chunk.first_sequence = range.first;
   chunk.token_ids = batch.token_ids + first_token;
   chunk.token_type_ids = batch.token_type_ids + first_token;
   chunk.position_ids = batch.position_ids + first_token;
@@ -190,38 +214,34 @@ void Program::reserve_scratch(const Chunk& chunk, const Memory& memory,
   ensure_size(workspace.scratch, num_floats);
 }
 
-Program::Passage Program::passage(const Batch& batch, SequenceRange range, float* out,
-                                  const Stretch& stretch) const {
-  const ptrdiff_t first_token = batch.cu_seqlens[range.first];
-  Passage passage{0, ops_.size(), nullptr, nullptr, nullptr, nullptr};
-  if (stretch.from_pause != Stretch::kWhole) {
-    passage.from = &pauses_[static_cast<size_t>(stretch.from_pause)];
-    passage.first_op = passage.from->next_op;
-    passage.states_in = stretch.states + first_token * passage.from->states.width;
-  }
-  if (stretch.to_pause != Stretch::kWhole) {
-    passage.to = &pauses_[static_cast<size_t>(stretch.to_pause)];
-    passage.last_op = passage.to->next_op;
-    passage.states_out = out + first_token * passage.to->states.width;
-  }
-  return passage;
+size_t Program::first_op(const Passage& passage) const {
+  return passage.from != nullptr ? passage.from->next_op : 0;
 }
 
-void Program::load_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
+size_t Program::last_op(const Passage& passage) const {
+  return passage.to != nullptr ? passage.to->next_op : ops_.size();
+}
+
+void Program::load_rows(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
   if (passage.from == nullptr) return;
-  const MutableMatrixView rows = memory.write(passage.from->states);
-  const ptrdiff_t width = passage.from->states.width;
-  for (ptrdiff_t row = 0; row < chunk.num_tokens; ++row) {
-    std::copy_n(passage.states_in + row * width, width, rows.row(row));
+  const Axis axis = memory.axis(passage.from->views.front());
+  const float* next = passage.rows_in + first_row(chunk, axis) * passage.from->width();
+  for (int row = 0; row < num_rows(chunk, axis); ++row) {
+    for (const View& view : passage.from->views) {
+      std::copy_n(next, view.width, memory.write(view).row(row));
+      next += view.width;
+    }
   }
 }
 
-void Program::store_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
+void Program::store_rows(const Chunk& chunk, const Passage& passage, const Memory& memory) const {
   if (passage.to == nullptr) return;
-  const MatrixView rows = memory.read(passage.to->states);
-  const ptrdiff_t width = passage.to->states.width;
-  for (ptrdiff_t row = 0; row < chunk.num_tokens; ++row) {
-    std::copy_n(rows.row(row), width, passage.states_out + row * width);
+  const Axis axis = memory.axis(passage.to->views.front());
+  float* next = passage.rows_out + first_row(chunk, axis) * passage.to->width();
+  for (int row = 0; row < num_rows(chunk, axis); ++row) {
+    for (const View& view : passage.to->views) {
+      next = std::copy_n(memory.read(view).row(row), view.width, next);
+    }
   }
 }
 
@@ -229,24 +249,24 @@ void Program::run_alone(const Chunk& chunk, const Passage& passage, Workspace& w
   Memory memory{slots_.data(), workspace.slot_data.data(), nullptr};
   reserve_scratch(chunk, memory, workspace);
   memory.scratch = workspace.scratch.data();
-  load_states(chunk, passage, memory);
-  for (size_t index = passage.first_op; index < passage.last_op; ++index) {
+  load_rows(chunk, passage, memory);
+  for (size_t index = first_op(passage); index < last_op(passage); ++index) {
     run_op(index, chunk, memory, 0, ops_[index]->num_items(chunk, memory));
   }
-  store_states(chunk, passage, memory);
+  store_rows(chunk, passage, memory);
 }
 
 void Program::run_together(const Chunk& chunk, const Passage& passage, Runtime& runtime) const {
   const Memory shared{slots_.data(), runtime.workspaces[0].slot_data.data(), nullptr};
   // Here rather than in the members: one that failed could not release the others' barrier.
   for (Workspace& workspace : runtime.workspaces) reserve_scratch(chunk, shared, workspace);
-  load_states(chunk, passage, shared);
+  load_rows(chunk, passage, shared);
   SpinBarrier barrier(num_threads_);
   std::vector<std::atomic<int>> next_item(ops_.size());
   runtime.team.run(num_threads_, [&](int member) {
     Memory memory = shared;
     memory.scratch = runtime.workspaces[static_cast<size_t>(member)].scratch.data();
-    for (size_t index = passage.first_op; index < passage.last_op; ++index) {
+    for (size_t index = first_op(passage); index < last_op(passage); ++index) {
       const int num_items = ops_[index]->num_items(chunk, memory);
       while (true) {
         const ItemRange share = take_share(next_item[index], num_items, num_threads_);
@@ -256,28 +276,19 @@ void Program::run_together(const Chunk& chunk, const Passage& passage, Runtime& 
       barrier.wait();
     }
   });
-  store_states(chunk, passage, shared);
+  store_rows(chunk, passage, shared);
 }
 
-void Program::run(const Batch& batch, float* out, int num_labels, const Stretch& stretch) {
-  Runtime& runtime = own_runtime();
-  std::lock_guard<std::mutex> lock(runtime.mutex);
-  const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads_);
-  if (num_threads_ > 1 && dealing_efficiency(batch, chunks, num_threads_) < kSharingEfficiency) {
-    for (const SequenceRange range : cut_into_chunks(batch, 1)) {
-      run_together(prepare(batch, range, out, num_labels, runtime.workspaces[0]),
-                   passage(batch, range, out, stretch), runtime);
-    }
-    return;
-  }
-  std::atomic<size_t> next_chunk{0};
+void Program::deal_out(const Batch& batch, const std::vector<SequenceRange>& ranges,
+                       const Passage& passage, float* logits, int num_labels,
+                       Runtime& runtime) const {
+  std::atomic<size_t> next_range{0};
   std::vector<std::exception_ptr> failures(static_cast<size_t>(num_threads_));
-  runtime.team.run(std::min<int>(num_threads_, static_cast<int>(chunks.size())), [&](int member) {
+  runtime.team.run(std::min<int>(num_threads_, static_cast<int>(ranges.size())), [&](int member) {
     Workspace& workspace = runtime.workspaces[static_cast<size_t>(member)];
     try {
-      for (size_t index; (index = next_chunk.fetch_add(1)) < chunks.size();) {
-        run_alone(prepare(batch, chunks[index], out, num_labels, workspace),
-                  passage(batch, chunks[index], out, stretch), workspace);
+      for (size_t index; (index = next_range.fetch_add(1)) < ranges.size();) {
+        run_alone(prepare(batch, ranges[index], logits, num_labels, workspace), passage, workspace);
       }
     } catch (...) {  // out of memory; rethrown below, on the caller's thread
       failures[static_cast<size_t>(member)] = std::current_exception();
@@ -286,6 +297,38 @@ void Program::run(const Batch& batch, float* out, int num_labels, const Stretch&
   for (const std::exception_ptr& failure : failures) {
     if (failure) std::rethrow_exception(failure);
   }
+}
+
+void Program::run(const Batch& batch, float* out, int num_labels, const Stretch& stretch) {
+  Runtime& runtime = own_runtime();
+  std::lock_guard<std::mutex> lock(runtime.mutex);
+  const auto pause = [this](int index) {
+    return index == Stretch::kWhole ? nullptr : &pauses_[static_cast<size_t>(index)];
+  };
+  Passage passage{pause(stretch.from_pause), stretch.states, pause(stretch.to_pause), out};
+  const std::vector<SequenceRange> chunks = cut_into_chunks(batch, num_threads_);
+  if (num_threads_ > 1 && dealing_efficiency(batch, chunks, num_threads_) < kSharingEfficiency) {
+    for (const SequenceRange range : cut_into_chunks(batch, 1)) {
+      run_together(prepare(batch, range, out, num_labels, runtime.workspaces[0]), passage, runtime);
+    }
+    return;
+  }
+  if (!tail_ || passage.to != nullptr) {
+    deal_out(batch, chunks, passage, out, num_labels, runtime);
+    return;
+  }
+  const auto num_sequences = static_cast<size_t>(batch.num_sequences);
+  ensure_size(runtime.tail_rows, num_sequences * static_cast<size_t>(tail_->width()));
+  passage.to = &*tail_;
+  passage.rows_out = runtime.tail_rows.data();
+  deal_out(batch, chunks, passage, out, num_labels, runtime);
+  // The tail knows no tokens.
+  const std::vector<int32_t> no_tokens(num_sequences + 1, 0);
+  Batch sequences{};
+  sequences.cu_seqlens = no_tokens.data();
+  sequences.num_sequences = batch.num_sequences;
+  deal_out(sequences, cut_evenly(batch.num_sequences, num_threads_),
+           {&*tail_, runtime.tail_rows.data(), nullptr, nullptr}, out, num_labels, runtime);
 }
 
 }  // namespace zen

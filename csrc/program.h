@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "kernels.h"
@@ -64,7 +65,11 @@ class Program {
   // all that later ops read, and another run may continue from it. Returns the pause's index.
   int add_pause(View states);
   int num_pauses() const { return static_cast<int>(pauses_.size()); }
-  int pause_width(int index) const { return pauses_[static_cast<size_t>(index)].states.width; }
+  int pause_width(int index) const { return pauses_[static_cast<size_t>(index)].width(); }
+
+  // Marks the place after which ops know only rows of sequences, `rows` being all that they read of
+  // what was there before: a chunk has so few that the ops are run for all chunks together.
+  void begin_tail(std::vector<View> rows);
 
   // Fills out: logits (num_sequences, num_labels), or the states at stretch.to_pause. Thread-safe;
   // calls take turns, because each of them already uses every thread of the team.
@@ -90,34 +95,39 @@ class Program {
     std::mutex mutex;
     ThreadTeam team;
     std::vector<Workspace> workspaces;  // one per thread
+    AlignedFloats tail_rows;            // of the batch, at the tail's border
   };
 
-  // Where a run may stop: what later ops read, and the first of them.
-  struct Pause {
-    View states;
+  // A place between ops: what later ones read, all of one axis, and the first of them.
+  struct Border {
+    std::vector<View> views;
     size_t next_op;
+
+    int width() const;
   };
 
-  // A stretch, as the ops and states of one chunk.
+  // From one border to another: what a run does with every chunk. Rows are the batch's, packed.
   struct Passage {
-    size_t first_op, last_op;
-    const Pause* from;  // null at the beginning
-    const Pause* to;    // null at the end
-    const float* states_in;
-    float* states_out;
+    const Border* from;  // null at the beginning
+    const float* rows_in;
+    const Border* to;  // null at the end
+    float* rows_out;
   };
 
   Runtime& own_runtime();
 
-  Passage passage(const Batch& batch, SequenceRange range, float* out,
-                  const Stretch& stretch) const;
+  size_t first_op(const Passage& passage) const;
+  size_t last_op(const Passage& passage) const;
   Chunk prepare(const Batch& batch, SequenceRange range, float* logits, int num_labels,
                 Workspace& workspace) const;
   void reserve_scratch(const Chunk& chunk, const Memory& memory, Workspace& workspace) const;
   void run_alone(const Chunk& chunk, const Passage& passage, Workspace& workspace) const;
   void run_together(const Chunk& chunk, const Passage& passage, Runtime& runtime) const;
-  void load_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
-  void store_states(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
+  // Each thread takes the next range until none is left.
+  void deal_out(const Batch& batch, const std::vector<SequenceRange>& ranges,
+                const Passage& passage, float* logits, int num_labels, Runtime& runtime) const;
+  void load_rows(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
+  void store_rows(const Chunk& chunk, const Passage& passage, const Memory& memory) const;
   void run_op(size_t index, const Chunk& chunk, const Memory& memory, int first, int last) const;
 
   const Kernels& kernels_;
@@ -125,7 +135,8 @@ class Program {
   const int max_length_;
   std::vector<Slot> slots_;
   std::vector<OpPtr> ops_;
-  std::vector<Pause> pauses_;
+  std::vector<Border> pauses_;
+  std::optional<Border> tail_;
   mutable std::deque<std::atomic<int64_t>> op_nanoseconds_;  // atomics cannot move, so no vector
   std::atomic<Runtime*> runtime_;
 };
@@ -133,5 +144,8 @@ class Program {
 // Cuts a batch into chunks of whole sequences, each near the size whose activations fit the cache,
 // and as many as a multiple of `num_threads` so that threads end together.
 std::vector<SequenceRange> cut_into_chunks(const Batch& batch, int num_threads);
+
+// Cuts so many sequences into a range for each thread.
+std::vector<SequenceRange> cut_evenly(int num_sequences, int num_threads);
 
 }  // namespace zen

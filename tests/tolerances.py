@@ -12,6 +12,10 @@ INT8_PER_SPREAD = 1e-3
 INT8_ROUNDING_FLIP_PER_SPREAD = 0.1
 """The same for the few where an activation lies on the edge between two bytes."""
 
+ROUNDED_ATTENTION_PER_SPREAD = 2e-3
+"""Largest difference of fp32 logits whose attention is rounded to 16 bits, over that deviation:
+some numbers lie on the edge between two."""
+
 FP8_PER_SPREAD = 1e-3
 """Largest difference of most fp8 logits between backends, over the same deviation."""
 

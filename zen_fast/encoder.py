@@ -18,11 +18,19 @@ from zen_fast.weights import Linear, Weights
 
 
 class Encoder:
-    """One model: its spec, its weights, and what can be computed from them before any input."""
+    """One model: its spec, its weights, and what can be computed from them before any input.
 
-    def __init__(self, spec: EncoderSpec, weights: Weights) -> None:
+    Args:
+        rounded_attention: see `AttentionPattern.rounded`; None for int8 models alone.
+    """
+
+    def __init__(
+        self, spec: EncoderSpec, weights: Weights, rounded_attention: bool | None = None
+    ) -> None:
         self.spec = spec
         self.weights = weights
+        if rounded_attention is None:
+            rounded_attention = weights.is_quantized
         bias = position_bias(spec, weights)
         self._patterns = tuple(
             AttentionPattern(
@@ -36,6 +44,7 @@ class Encoder:
                 window=spec.layers[index].window,
                 relative=relative,
                 position_bias=bias,
+                rounded=rounded_attention and not (spec.causal or spec.query_independent),
             )
             for index, relative in enumerate(relative_tables(spec, weights))
         )

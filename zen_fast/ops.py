@@ -65,6 +65,9 @@ class AttentionPattern:
     position_bias: Array | None = None
     """(num_heads, 2 * max_length - 1) fp32: what the score of query i and key j gains in each head
     before it is scaled, in column j - i + max_length - 1."""
+    rounded: bool = False
+    """An int8 model's, in which every token sees the whole sequence: a CPU may multiply 16-bit
+    numbers, see `zen_fast.rounded_attention`."""
 
 
 class Ops(Protocol[Value]):

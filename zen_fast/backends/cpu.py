@@ -66,8 +66,10 @@ class CpuBackend:
             )
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
         self.arithmetic = f"cpu {self.isa}"
+        if encoder.weights.is_quantized:
+            self.arithmetic += ", attention in 16 bits"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)
-        recorder = Recorder(in_shorts=encoder.weights.is_quantized)
+        recorder = Recorder()
         _record(encoder, recorder)
         lower(recorder.instructions, self._program)
         self._op_names = [

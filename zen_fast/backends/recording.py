@@ -38,6 +38,10 @@ class Instruction:
     overwritable: Matrix | None = None
     """An input whose place the output may take over, if nothing reads it later."""
 
+    def matrices(self) -> tuple[Matrix, ...]:
+        """All that it reads or writes."""
+        return (*self.inputs.values(), *(() if self.output is None else (self.output,)))
+
     def describe(self) -> str:
         """Name, kind of rows and widths, as in "linear tokens 384 -> 1536 gelu"."""
         x = next(iter(self.inputs.values()), None)
@@ -53,14 +57,9 @@ class Instruction:
 
 
 class Recorder:
-    """Ops that write down what they are asked to do (implements `Ops[Matrix]`).
+    """Ops that write down what they are asked to do (implements `Ops[Matrix]`)."""
 
-    Args:
-        in_shorts: attention may round to 16 bits, as fits a model whose weights are rounded to 8.
-    """
-
-    def __init__(self, in_shorts: bool = False) -> None:
-        self._in_shorts = in_shorts
+    def __init__(self) -> None:
         self.instructions: list[Instruction] = []
         self._quantized_rows: dict[Matrix, Matrix] = {}
         self._num_buffers = 0
@@ -158,7 +157,7 @@ class Recorder:
             causal=pattern.causal,
             query_independent=pattern.query_independent,
             window=pattern.window,
-            in_shorts=self._in_shorts,
+            in_shorts=pattern.rounded,
             relative_keys=None if relative is None else relative.keys,
             relative_queries=None if relative is None else relative.queries,
             bucket_of_distance=() if relative is None else relative.bucket_of_distance,
@@ -212,7 +211,11 @@ def lower(instructions: Sequence[Instruction], program: _C.Program) -> None:
         slots[output.buffer] = program.add_slot(output.axis, offset, output.width)
         offsets[output.buffer] = offset
 
+    tail = _tail_start(instructions)
     for index, instruction in enumerate(instructions):
+        if index == tail:
+            rows = _read_across(instructions, tail)
+            program.begin_tail([(slots[row.buffer], row.column, row.width) for row in rows])
         if instruction.output is not None:
             place(instruction, instruction.output, index)
         matrices = dict(instruction.inputs)
@@ -226,3 +229,29 @@ def lower(instructions: Sequence[Instruction], program: _C.Program) -> None:
         for matrix in instruction.inputs.values():
             if last_read[matrix.buffer] == index and matrix.buffer in offsets:
                 plans[matrix.axis].release(offsets.pop(matrix.buffer))
+
+
+def _tail_start(instructions: Sequence[Instruction]) -> int:
+    """The first instruction from which on all know only rows of sequences."""
+    touching_tokens = [
+        index
+        for index, instruction in enumerate(instructions)
+        if any(matrix.axis == "tokens" for matrix in instruction.matrices())
+    ]
+    return touching_tokens[-1] + 1
+
+
+def _read_across(instructions: Sequence[Instruction], start: int) -> tuple[Matrix, ...]:
+    """What instructions from `start` on read of those before."""
+    made_later = {
+        instruction.output.buffer
+        for instruction in instructions[start:]
+        if instruction.output is not None
+    }
+    read = (
+        matrix
+        for instruction in instructions[start:]
+        for matrix in instruction.inputs.values()
+        if matrix.buffer not in made_later
+    )
+    return tuple(dict.fromkeys(read))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from zen_fast import rounded_attention
 from zen_fast.batching import PackedBatch
 from zen_fast.encoder import Encoder
 from zen_fast.ops import AttentionPattern, EmbeddingTable, GatedHalf, RelativeTables
@@ -199,7 +200,12 @@ def _attend(
     first_query = len(key) - len(query) if reads_last else 0
     places = torch.arange(first_query, first_query + len(query))[:, None]
     distance = places - torch.arange(len(key))
-    scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
+    rounded = pattern.rounded and len(key) <= rounded_attention.MAX_KEYS
+    if rounded:
+        factor = rounded_attention.largest_factor(q.shape[2])
+        scores = _on_grid(q, factor) @ _on_grid(k, factor).transpose(1, 2)
+    else:
+        scores = q @ k.transpose(1, 2)  # (num_heads, queries, keys)
     if pattern.relative is not None:
         scores = scores + _relative_scores(q, k, distance, pattern.relative)
     if pattern.position_bias is not None:
@@ -215,7 +221,26 @@ def _attend(
     if pattern.query_independent:
         is_beyond_head = torch.arange(len(key)) >= head_length
         scores = scores.masked_fill((places < head_length) & is_beyond_head, -torch.inf)
-    return (scores.softmax(dim=-1) @ v).transpose(0, 1).flatten(1)
+    if rounded:
+        weights, v = _rounded_softmax(scores), _on_grid(v, rounded_attention.MAX_VALUE)
+    else:
+        weights = scores.softmax(dim=-1)
+    return (weights @ v).transpose(0, 1).flatten(1)
+
+
+def _on_grid(x: Tensor, largest: int) -> Tensor:
+    """Each head's (rows, head_dim) in whole steps, of which the largest number is `largest`."""
+    reach = x.abs().amax(dim=(1, 2), keepdim=True)
+    inverse = torch.where(reach > 0, largest / reach, 0.0)
+    return (x * inverse).round() * (reach / largest)
+
+
+def _rounded_softmax(scores: Tensor) -> Tensor:
+    exponentials = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    sums = exponentials.sum(dim=-1, keepdim=True)
+    most = rounded_attention.largest_weights(scores.shape[2])
+    inverse = (most / sums).floor().clamp(max=rounded_attention.MAX_WEIGHT)
+    return (exponentials * inverse).round() / (inverse * sums)
 
 
 def _relative_scores(
