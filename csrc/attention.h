@@ -33,9 +33,9 @@ struct HeadScratch {
   float* query_buckets;  // (block_rows, bucket_stride): query · relative keys
   float* key_buckets;    // (length, bucket_stride): key · relative queries
 
-  HeadScratch(const AttentionArgs& args, int length, int num_queries, float* base)
+  HeadScratch(const AttentionArgs& args, int length, float* base)
       : parts(base),
-        products(args, length, num_queries, parts),
+        products(args, length, parts),
         score_stride(round_up_to_panel(length)),
         bucket_stride(round_up_to_panel(args.num_buckets)),
         scores(take_matrix(query_block_rows(args.max_keys), score_stride)),
@@ -51,7 +51,7 @@ struct HeadScratch {
 
 template <typename Products>
 inline size_t head_scratch_floats(const AttentionArgs& args, int num_keys) {
-  return HeadScratch<Products>(args, num_keys, num_keys, nullptr).parts.num_floats();
+  return HeadScratch<Products>(args, num_keys, nullptr).parts.num_floats();
 }
 
 inline size_t attention_scratch(const AttentionArgs& args) {
@@ -77,12 +77,13 @@ inline float largest_score(const float* scores, int count) {
   return reduce_max(max(other, largest));
 }
 
-// The scores become exp(scale * (score - largest)); returns their sum. With `bounded` none is above
-// 1, which without is off by what a large product is rounded by.
-inline float exponentiate(float* scores, int count, float largest, float scale, bool bounded) {
+// The scores become exp(scale * (score - largest)); returns their sum. Where they are not bounded,
+// large ones may come out a little above 1: one step less for each.
+template <bool kBounded>
+inline float exponentiate(float* scores, int count, float largest, float scale) {
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x
-  const Vec top = Vec::broadcast(bounded ? largest : 0.0f);
-  const Vec shift = bounded ? Vec::zero() : Vec::zero() - Vec::broadcast(largest) * factor;
+  const Vec top = Vec::broadcast(kBounded ? largest : 0.0f);
+  const Vec shift = kBounded ? Vec::zero() : Vec::zero() - Vec::broadcast(largest) * factor;
   Vec sum = Vec::zero();
   for_each_vector(count, [&](int c, int lanes) {
     const Vec score = load_lanes(scores + c, lanes, Vec::broadcast(kLowestScore));
@@ -109,7 +110,7 @@ class HeadAttention {
         head_length_(args.head_lengths != nullptr ? args.head_lengths[sequence] : 0),
         first_place_(args.causal || args.head_lengths != nullptr ? length_ - num_queries_ : 0),
         block_rows_(query_block_rows(args.max_keys)),
-        scratch_(args, length_, num_queries_, scratch) {}
+        scratch_(args, length_, scratch) {}
 
   void run() {
     const ptrdiff_t kv_width = ptrdiff_t{args_.num_kv_heads} * args_.head_dim;
@@ -174,8 +175,8 @@ class HeadAttention {
     for (int r = 0; r < rows; ++r) {
       float* scores = block_scores.row(r);
       const int begin = first_key(place + r), end = end_key(place + r);
-      sums[r] = exponentiate(scores + begin, end - begin, largest[r],
-                             args_.cap > 0.0f ? 1.0f : args_.scale, Products::kBoundedWeights);
+      sums[r] = exponentiate<Products::kBoundedWeights>(scores + begin, end - begin, largest[r],
+                                                        args_.cap > 0.0f ? 1.0f : args_.scale);
       for (int key = key_begin; key < begin; ++key) scores[key] = 0.0f;
       for (int key = end; key < key_end; ++key) scores[key] = 0.0f;
     }

@@ -64,7 +64,7 @@ class FloatProducts {
   // Whether no weight may be above 1, not even by what it is rounded by.
   static constexpr bool kBoundedWeights = false;
 
-  FloatProducts(const AttentionArgs& args, int length, int /*num_queries*/, Parts& parts)
+  FloatProducts(const AttentionArgs& args, int length, Parts& parts)
       : head_dim_(args.head_dim),
         length_(length),
         keys_(parts.take(static_cast<size_t>(round_up_to_panel(length)) *
@@ -117,7 +117,7 @@ class ShortProducts {
  public:
   static constexpr bool kBoundedWeights = true;
 
-  ShortProducts(const AttentionArgs& args, int length, int num_queries, Parts& parts)
+  ShortProducts(const AttentionArgs& args, int length, Parts& parts)
       : head_dim_(args.head_dim),
         length_(length),
         row_pairs_(num_pairs(head_dim_)),
@@ -125,14 +125,14 @@ class ShortProducts {
         keys_(parts.take(static_cast<size_t>(round_up_to_panel(length)) *
                          static_cast<size_t>(row_pairs_))),
         values_(parts.take(packed_size(head_dim_, num_pairs(length)))),
-        rows_(parts.take(static_cast<size_t>(round_up_to_panel(larger(length, num_queries))) *
+        rows_(parts.take(static_cast<size_t>(round_up_to_panel(length)) *
                          static_cast<size_t>(row_pairs_))) {}
 
   template <typename KeyRow, typename ValueRow>
   void pack(KeyRow key_row, ValueRow value_row) {
     key_step_ = write_rows(key_row, length_);
     const int padded_length = round_up_to_panel(length_);  // packed faster than a panel's rest
-    for (float* row = short_row(length_); row != short_row(padded_length); ++row) *row = 0.0f;
+    for (float* rest = short_row(length_); rest != short_row(padded_length); ++rest) *rest = 0.0f;
     pack_rows([this](int row) { return short_row(row); }, padded_length, row_pairs_, keys_);
     const ShortGrid grid = short_grid(value_row, length_, head_dim_, kLargestValue);
     value_step_ = grid.step;

@@ -223,6 +223,7 @@ class RecordedProgram {
   void begin_tail(const std::vector<ViewTuple>& rows) {
     std::vector<zen::View> views;
     for (const ViewTuple& each : rows) views.push_back(view(each));
+    require(!views.empty(), "a tail reads something");
     program_.begin_tail(std::move(views));
   }
 

@@ -27,7 +27,7 @@ struct ShortGrid {
 // step one that is not finite, and so all results.
 template <typename Row>
 inline ShortGrid short_grid(Row row_at, int num_rows, int width, int largest) {
-  constexpr float kSmallestRange = 1e-30f, kLargestRange = 3e38f;  // zeros below, NaN above
+  constexpr float kSmallestRange = 1e-30f;  // rows that span less are zeros
   Magnitudes magnitudes = Magnitudes::zero();
   for (int r = 0; r < num_rows; ++r) {
     const float* row = row_at(r);
@@ -36,7 +36,7 @@ inline ShortGrid short_grid(Row row_at, int num_rows, int width, int largest) {
     });
   }
   const float range = largest_of(magnitudes);
-  const bool usable = range > kSmallestRange && range < kLargestRange;
+  const bool usable = range > kSmallestRange && range <= __FLT_MAX__;
   return {range / static_cast<float>(largest), usable ? static_cast<float>(largest) / range : 0.0f};
 }
 

@@ -80,7 +80,7 @@ inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(mixed, order));
 }
 
-// Numbers, rounded, to shorts: those beyond to the nearest that there is.
+// Numbers of 32 bits, rounded, to shorts: those beyond to the nearest that there is.
 inline void store_shorts(Vec x, int16_t* p, int lanes) {
   const __m256i whole = _mm256_cvtps_epi32(x.v);
   const __m128i shorts =

@@ -1,4 +1,4 @@
-// Sixteen fp32 lanes: AVX-512 (F, BW, DQ, VL).
+// Sixteen fp32 lanes: AVX-512 (F, BW, DQ, VL, VNNI).
 #pragma once
 
 #include <immintrin.h>
@@ -70,7 +70,7 @@ inline void store_bytes(const Vec (&x)[kByteVectors], uint8_t* p) {
   _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, mixed));
 }
 
-// Numbers, rounded, to shorts: those beyond to the nearest that there is.
+// Numbers of 32 bits, rounded, to shorts: those beyond to the nearest that there is.
 inline void store_shorts(Vec x, int16_t* p, int lanes) {
   const __m256i shorts = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v));
   _mm256_mask_storeu_epi16(p, Vec::lane_mask(lanes), shorts);

@@ -79,6 +79,22 @@ def test_samples_that_a_threshold_parts_have_a_finite_slope() -> None:
     assert 0 < scaling.slope < 10
 
 
+@pytest.mark.parametrize("offset", [-800.0, 37.0, 1000.0])
+def test_logits_far_from_0_are_scaled_as_well(offset: float) -> None:
+    sample = drawn(2000, seed=8)
+    moved = LabelledLogits("moved", 1, sample.logits + offset, sample.relevant)
+    near, far = fit_scaling([sample]), fit_scaling([moved])
+    assert far.slope == pytest.approx(near.slope, rel=1e-4)
+    assert far.loss(moved) == pytest.approx(near.loss(sample), abs=1e-4)
+
+
+@pytest.mark.parametrize("logits", [np.full(6, 3.0), np.array([0, 1, 2, 3, 4, np.nan])])
+def test_logits_that_say_nothing_are_refused(logits: np.ndarray) -> None:
+    sample = LabelledLogits("dull", 1, logits, np.arange(6) > 2)
+    with pytest.raises(ScalingError, match="dull are all alike, or some are not finite"):
+        fit_scaling([sample])
+
+
 def test_logits_that_fall_with_relevance_are_refused() -> None:
     sample = drawn(2000, seed=7)
     turned = LabelledLogits("turned", 1, -sample.logits, sample.relevant)
@@ -126,15 +142,32 @@ def test_every_logit_becomes_what_is_printed(
     slope, level = report["slope"], report["level"]
     assert f"logits {slope:.3f} times as large{level:+.3f}" in " ".join(printed.split())
     (fitted,), (held_out,) = report["fitted"], report["held_out"]
-    assert fitted == held_out  # the same collection
+    assert fitted.pop("collection") == str(texts)
+    assert held_out.pop("collection") == f"{texts}:test"
+    assert fitted == held_out
     assert fitted["num_queries"] == len(DOCUMENTS)
     assert fitted["loss_scaled"] < fitted["loss_before"]
     before, after = (
         ZenReranker.from_pretrained(model, activation="identity").score("cats at night", DOCUMENTS)
         for model in ("zen-mini", out)
     )
-    # The classifier is stored in fp16.
-    np.testing.assert_allclose(after, slope * before + level, atol=5e-3 * before.std())
+    np.testing.assert_allclose(after, slope * before + level, atol=1e-5 * before.std())
+
+
+def test_rankings_of_a_model_in_16_bits_stay(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from tiny_rerankers import save_reranker
+
+    model = save_reranker(tmp_path / "model")
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(model)
+    stock.to(torch.bfloat16).save_pretrained(model)
+    save_scaled(load_checkpoint(model), 1.37, 0.21, tmp_path / "out")
+    before, after = (
+        ZenReranker.from_pretrained(folder, activation="identity").score("cats", DOCUMENTS)
+        for folder in (model, tmp_path / "out")
+    )
+    np.testing.assert_allclose(after, 1.37 * before + 0.21, atol=1e-5 * before.std())
 
 
 def test_scaled_model_is_an_ordinary_one(texts: Path, tmp_path: Path) -> None:
@@ -201,6 +234,14 @@ def test_collections_without_a_relevant_document_are_a_typed_error(
     assert main(["zen-mini", str(tmp_path / "out"), "--data", str(texts)]) == 2
     assert "name another collection or split" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_queries_are_a_typed_error(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["zen-mini", str(tmp_path / "out"), "--data", str(texts), "--queries", "0"]
+    assert main(command) == 2
+    assert "--queries=0: it must be at least 1" in capsys.readouterr().err
 
 
 def test_a_report_that_cannot_be_written_stops_before_the_work(

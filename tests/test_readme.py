@@ -159,7 +159,9 @@ def test_readme_quantize_command_writes_a_model(command: str, folder: Path) -> N
 
 @pytest.mark.parametrize("command", _commands_of("zen-fast platt"))
 def test_readme_platt_command_writes_a_model(command: str, folder: Path) -> None:
-    assert "times as large" in " ".join(_run(f"{command} --queries 2", folder).split())
+    assert "times as large" in " ".join(
+        _run(command.replace(" -- ", " --queries 2 -- "), folder).split()
+    )
     logits = [
         ZenReranker.from_pretrained(model, activation="identity").score("gases", PASSAGES)
         for model in ("zen-mini", folder / command.split()[-1])
@@ -188,7 +190,7 @@ def test_readme_platt_losses_are_those_of_the_committed_results() -> None:
     path = "benchmarks/results/zen-mini-platt-int8.json"
     squad, cranfield, clariq = _results(path)["held_out"]
     names = [each["collection"] for each in (squad, cranfield, clariq)]
-    assert names == ["squad", "cranfield", "clariq"]
+    assert names == ["data/squad:dev", "data/cranfield", "data/clariq"]
     text = " ".join(README.split())
     for sentence, losses in (
         (f"[from {{:.2f}} to {{:.2f}} nats]({path})", squad),

@@ -29,8 +29,10 @@ class Encoder:
     ) -> None:
         self.spec = spec
         self.weights = weights
-        if rounded_attention is None:
-            rounded_attention = weights.is_quantized
+        self.rounds_attention = (
+            weights.is_quantized if rounded_attention is None else rounded_attention
+        ) and not (spec.causal or spec.query_independent)
+        """Whether a CPU may round what attention multiplies."""
         bias = position_bias(spec, weights)
         self._patterns = tuple(
             AttentionPattern(
@@ -44,7 +46,7 @@ class Encoder:
                 window=spec.layers[index].window,
                 relative=relative,
                 position_bias=bias,
-                rounded=rounded_attention and not (spec.causal or spec.query_independent),
+                rounded=self.rounds_attention,
             )
             for index, relative in enumerate(relative_tables(spec, weights))
         )

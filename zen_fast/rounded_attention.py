@@ -31,3 +31,8 @@ def largest_weights(num_keys: int) -> int:
 
 MAX_WEIGHT = _MAX_SHORT
 """The most that a weight of 1 is multiplied by."""
+
+
+def suffix(rounds_attention: bool) -> str:
+    """What it adds to the name of a backend's arithmetic."""
+    return ", attention in 16 bits" if rounds_attention else ""

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast import _C
+from zen_fast import _C, rounded_attention
 from zen_fast.backends.recording import Recorder, lower
 from zen_fast.batching import Int32Array, PackedBatch
 from zen_fast.encoder import Encoder
@@ -65,9 +65,7 @@ class CpuBackend:
                 "or None for every usable core"
             )
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
-        self.arithmetic = f"cpu {self.isa}"
-        if encoder.weights.is_quantized:
-            self.arithmetic += ", attention in 16 bits"
+        self.arithmetic = f"cpu {self.isa}{rounded_attention.suffix(encoder.rounds_attention)}"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)
         recorder = Recorder()
         _record(encoder, recorder)

@@ -27,10 +27,11 @@ class ReferenceBackend:
     """Runs an encoder op by op."""
 
     name = "reference"
-    arithmetic = f"reference torch {torch.__version__}"
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        rounding = rounded_attention.suffix(encoder.rounds_attention)
+        self.arithmetic = f"reference torch {torch.__version__}{rounding}"
 
     def forward(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Logits of each sequence, (num_sequences, num_labels) fp32; safe under threads."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from zen_fast.architectures import architecture_of
 from zen_fast.checkpoint.loading import Checkpoint
@@ -38,7 +41,7 @@ def require_scalable(checkpoint: Checkpoint, out: Path) -> None:
 def save_scaled(checkpoint: Checkpoint, slope: float, level: float, out: Path) -> int:
     """Write a checkpoint whose logits are `slope` times this one's, plus `level`.
 
-    Only the classifier changes: its weight and its bias, in the same kind of numbers.
+    Only the classifier changes, which is stored in fp32: rounded, it would rank otherwise.
 
     Args:
         slope: above 0, so that every ranking stays.
@@ -55,5 +58,6 @@ def save_scaled(checkpoint: Checkpoint, slope: float, level: float, out: Path) -
     architecture = architecture_of(checkpoint.config)
     for canonical, added in ((_WEIGHT, 0.0), (_BIAS, level)):
         (name,) = architecture.sources(canonical, files)
-        tensors[name] = files[name].with_values(slope * files[name].fp32() + added)
+        values = np.asarray(slope * files[name].fp32() + added, np.float32)
+        tensors[name] = replace(files[name], dtype="F32", stored=values)
     return write_changed(checkpoint, out, tensors)

@@ -57,11 +57,31 @@ def fit_scaling(samples: Sequence[LabelledLogits]) -> Scaling:
     that a threshold parts have a finite slope.
 
     Raises:
-        ScalingError: the best slope is not above 0, which would turn rankings round.
+        ScalingError: the best slope is not above 0, which would turn rankings round, or the logits
+            say nothing.
     """
     logits = np.concatenate([each.logits for each in samples])
+    names = ", ".join(each.name for each in samples)
+    middle, spread = logits.mean(), logits.std()
+    if not np.isfinite(spread) or spread == 0.0:
+        raise ScalingError(f"the logits of {names} are all alike, or some are not finite")
     weights = np.concatenate([_balanced(each) for each in samples]) / len(samples)
     targets = np.concatenate([_targets(each.relevant) for each in samples])
+    # Far from 0 every chance would be 0 or 1 at the start, and Newton's method at a loss.
+    slope, level = _fit((logits - middle) / spread, weights, targets)
+    slope, level = slope / spread, level - slope * middle / spread
+    if slope <= 0.0:
+        raise ScalingError(
+            f"relevant documents of {names} have no higher logits than others (slope {slope:.2g}); "
+            "fit on a collection that the model ranks well"
+        )
+    return Scaling(slope, level)
+
+
+def _fit(
+    logits: NDArray[np.float64], weights: NDArray[np.float64], targets: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Slope and level of least weighted loss."""
     inputs = np.stack([logits, np.ones_like(logits)])
 
     def loss(parameters: NDArray[np.float64]) -> float:
@@ -76,21 +96,13 @@ def fit_scaling(samples: Sequence[LabelledLogits]) -> Scaling:
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
         before = loss(parameters)
         # The loss is convex, but far from its least a whole step may leap over it.
-        share = next(
-            (s for s in 0.5 ** np.arange(_MAX_HALVINGS) if loss(parameters - s * step) < before),
-            0.0,
-        )
+        shares = 0.5 ** np.arange(_MAX_HALVINGS)
+        share = next((s for s in shares if loss(parameters - s * step) < before), 0.0)
         parameters = parameters - share * step
         if before - loss(parameters) < _CONVERGED:
             break
-    slope, level = map(float, parameters)
-    if slope <= 0.0:
-        names = ", ".join(each.name for each in samples)
-        raise ScalingError(
-            f"relevant documents of {names} have no higher logits than others (slope {slope:.2g}); "
-            "fit on a collection that the model ranks well"
-        )
-    return Scaling(slope, level)
+    slope, level = parameters.tolist()
+    return slope, level
 
 
 def _balanced(sample: LabelledLogits) -> NDArray[np.float64]:

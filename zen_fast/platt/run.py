@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from zen_fast.arguments import positive_count
 from zen_fast.checkpoint import load_checkpoint
 from zen_fast.checkpoint.scaled import require_scalable, save_scaled
 from zen_fast.errors import InvalidArgumentError
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         raise InvalidArgumentError(
             f"cannot write {options.json}: there is no folder {options.json.parent}"
         )
+    positive_count("--queries", options.queries)
     fitted, held_out = _scored(options)
     scaling = fit_scaling(fitted)
     num_bytes = save_scaled(checkpoint, scaling.slope, scaling.level, options.out)
@@ -69,8 +71,8 @@ def _scored(options: argparse.Namespace) -> tuple[list[LabelledLogits], list[Lab
             return reranker.score(query, documents)
 
         samples = [
-            score(collection, some, logits)
-            for collection, some in zip(collections, requests, strict=True)
+            score(target, collection, some, logits)
+            for target, collection, some in zip(targets, collections, requests, strict=True)
         ]
     count = len(options.data)
     return samples[:count], samples[count:]

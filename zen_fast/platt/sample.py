@@ -15,7 +15,7 @@ from zen_fast.platt.fitting import LabelledLogits
 
 _DEPTH = 20
 _NUM_RANDOM = 5
-"""Documents that share nothing with the query: a first stage never shows them, users may."""
+"""Most have nothing to do with the query: a first stage never shows such documents, users may."""
 
 
 def requests_of(collection: Collection, num_queries: int, seed: int) -> Sequence[Request]:
@@ -25,9 +25,15 @@ def requests_of(collection: Collection, num_queries: int, seed: int) -> Sequence
         InvalidArgumentError: no query has a relevant document and another.
     """
     rng = np.random.default_rng(seed)
+    documents = list(collection.documents)
     query_ids = sample_queries(answerable_queries(collection), num_queries, seed)
     requests = [
-        _completed(request, collection, rng)
+        _completed(
+            request,
+            collection,
+            [documents[row] for row in rng.integers(len(documents), size=_NUM_RANDOM)],
+            rng,
+        )
         for request in bm25_requests(collection, query_ids, _DEPTH)
     ]
     if not any(0 < sum(_relevant(each, collection)) < len(each.documents) for each in requests):
@@ -39,6 +45,7 @@ def requests_of(collection: Collection, num_queries: int, seed: int) -> Sequence
 
 
 def score(
+    name: str,
     collection: Collection,
     requests: Sequence[Request],
     logits: Callable[[str, Sequence[str]], NDArray[np.float32]],
@@ -46,20 +53,22 @@ def score(
     """Score the requests; what is not judged counts as not relevant.
 
     Args:
+        name: the collection's, with its split.
         logits: of a query's documents.
     """
     scores = [logits(request.query, request.documents) for request in requests]
     relevant = [_relevant(request, collection) for request in requests]
     return LabelledLogits(
-        collection.name,
+        name,
         len(requests),
         np.concatenate(scores, dtype=np.float64),
         np.concatenate([np.asarray(each, np.bool_) for each in relevant]),
     )
 
 
-def _completed(request: Request, collection: Collection, rng: np.random.Generator) -> Request:
-    others = rng.choice(list(collection.documents), _NUM_RANDOM).tolist()
+def _completed(
+    request: Request, collection: Collection, others: Sequence[str], rng: np.random.Generator
+) -> Request:
     document_ids = list(dict.fromkeys([*request.document_ids, *others]))
     grades = collection.judgements[request.query_id]
     relevant = [key for key, grade in grades.items() if grade > 0]
