@@ -77,8 +77,8 @@ inline float largest_score(const float* scores, int count) {
   return reduce_max(max(other, largest));
 }
 
-// The scores become exp(scale * (score - largest)); returns their sum. Where they are not bounded,
-// large ones may come out a little above 1: one step less for each.
+// The scores become exp(scale * (score - largest)); returns their sum. With kBounded no weight
+// is above 1; without, a step less, what a large product is rounded by may lift one above.
 template <bool kBounded>
 inline float exponentiate(float* scores, int count, float largest, float scale) {
   const Vec factor = Vec::broadcast(scale * 1.44269504f);  // of 2^x for e^x

@@ -1,9 +1,11 @@
-"""Checks of numbers that users pass in: what they mean, or a typed error that names the remedy."""
+"""Checks of what users pass in: what it means, or a typed error that names the remedy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
 
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 
@@ -59,6 +61,13 @@ def deadline_seconds(value: object) -> float | None:
     if not 0 < milliseconds < math.inf:
         raise InvalidArgumentError(f"deadline_ms={milliseconds:g}: it must be finite and above 0")
     return milliseconds / 1000
+
+
+def require_folders(paths: Iterable[Path | None]) -> None:
+    """Make sure, before what takes minutes, that files can be written there; None is no file."""
+    for path in filter(None, paths):
+        if not path.resolve().parent.is_dir():
+            raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def _real(name: str, value: object) -> float:

@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,17 @@ _PACKAGES = (
     "bm25s",
     "ir-measures",
 )
+
+
+def describe_run(command: Sequence[str]) -> dict[str, Any]:
+    """What every report begins with: when, how, of what and where it was measured."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "git_commit": git_commit(),
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+    }
 
 
 def describe_machine() -> dict[str, Any]:

@@ -15,22 +15,20 @@ MAX_KEYS = 1024
 MAX_VALUE = 8191
 """Steps of the largest value."""
 
-_MAX_SHORT = 2**15 - 1
+MAX_WEIGHT = 2**15 - 1
+"""Steps of the largest weight."""
+
 _MAX_SUM = 2**31 - 1
 
 
 def largest_factor(head_dim: int) -> int:
-    """Steps of the largest query, and of the largest key."""
-    return min(_MAX_SHORT, math.isqrt(_MAX_SUM // head_dim))
+    """Steps of the largest query, and of the largest key: as many as a sum of products allows."""
+    return min(MAX_WEIGHT, math.isqrt(_MAX_SUM // head_dim))
 
 
 def largest_weights(num_keys: int) -> int:
     """What a row's weights, multiplied, may add up to before each is rounded."""
     return _MAX_SUM // MAX_VALUE - 1 - num_keys
-
-
-MAX_WEIGHT = _MAX_SHORT
-"""The most that a weight of 1 is multiplied by."""
 
 
 def suffix(rounds_attention: bool) -> str:

@@ -7,7 +7,6 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from zen_fast.arguments import require_folders
 from zen_fast.bench.engines import EngineOptions, engine_rows
 from zen_fast.bench.gate import require_known_precisions, tolerances
 from zen_fast.bench.measure import Limits, measure
@@ -33,8 +33,7 @@ from zen_fast.bench.table import ReportConsole, print_profiles, print_report
 from zen_fast.bench.workloads import CUT_TEXT, Workload, cut_text, ranking, requests_per_turn
 from zen_fast.checkpoint.location import locate
 from zen_fast.collection import Collection, load_collection
-from zen_fast.errors import InvalidArgumentError
-from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.machine import describe_run
 from zen_fast.standard_library import standard_library_collection
 
 _FORMAT = 1
@@ -52,7 +51,7 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
     started = time.perf_counter()
     require_known_precisions(options.precisions)
     rows = engine_rows(options.engines, options.precisions)
-    _require_writable(options)
+    require_folders((options.json_path, options.plot_path))
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -98,13 +97,6 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
     return int(any(row["refused"] for row in report["rows"]))
 
 
-def _require_writable(options: BenchOptions) -> None:
-    """Notice a mistyped folder before the minutes are spent, not after."""
-    for path in (options.json_path, options.plot_path):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
-
-
 def _collection(options: BenchOptions) -> Collection:
     if options.data is None:
         return standard_library_collection()
@@ -141,11 +133,7 @@ def _context(
 ) -> dict[str, Any]:
     return {
         "format": _FORMAT,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "zen_fast.bench", *arguments],
-        "git_commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
+        **describe_run(["python", "-m", "zen_fast.bench", *arguments]),
         "threads": options.num_threads,
         "device": options.device,
         "seed": options.seed,

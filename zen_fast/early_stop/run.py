@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from zen_fast.arguments import require_folders
 from zen_fast.candidates import Request, bm25_requests, sample_queries
 from zen_fast.checkpoint.location import locate
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
@@ -31,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """
     folder = locate(options.model)
     out: Path = options.out or folder / FILE_NAME
-    if not out.resolve().parent.is_dir():
-        raise InvalidArgumentError(f"cannot write {out}: there is no folder {out.parent}")
+    require_folders([out])
     reranker = ZenReranker.from_pretrained(
         options.model, precision=options.precision, num_threads=options.threads
     )

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
 from zen_fast.eval.quality import CollectionQuality, ColumnQuality, RankingQuality
 from zen_fast.eval.table import Results, mean_relative_change, sheets
-from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.machine import describe_run
 
 _CSV_COLUMNS = (
     "collection",
@@ -44,11 +43,7 @@ def json_report(
         settings: entries of the evaluation as a whole.
     """
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "zen_fast.eval", *arguments],
-        "git_commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
+        **describe_run(["python", "-m", "zen_fast.eval", *arguments]),
         **settings,
         "measure": "nDCG@10 x 100; changes and differences are from the first column",
         "change_of_mean_percent": {

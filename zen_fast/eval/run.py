@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from zen_fast.arguments import share_of_first_stage
+from zen_fast.arguments import require_folders, share_of_first_stage
 from zen_fast.candidates import answerable_queries, sample_queries
 from zen_fast.collection import Collection, load_collection
 from zen_fast.embedder import ZenEmbedder
@@ -42,10 +42,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     Raises:
         ZenError: a model or a collection cannot be had.
     """
-    outputs = (options.json, options.markdown, options.csv, options.plot)
-    for path in filter(None, outputs):
-        if not path.resolve().parent.is_dir():
-            raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
+    require_folders((options.json, options.markdown, options.csv, options.plot))
     if options.write_runs is not None:
         options.write_runs.mkdir(parents=True, exist_ok=True)
     if options.judged and options.first_stage != ["bm25"]:

@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from zen_fast.arguments import positive_count
+from zen_fast.arguments import positive_count, require_folders
 from zen_fast.checkpoint import load_checkpoint
 from zen_fast.checkpoint.scaled import require_scalable, save_scaled
-from zen_fast.errors import InvalidArgumentError
-from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.machine import describe_run
 from zen_fast.platt.fitting import LabelledLogits, Scaling, fit_scaling
 from zen_fast.platt.sample import requests_of, score
 from zen_fast.progress import ProgressBar
@@ -34,10 +32,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """
     checkpoint = load_checkpoint(options.model)
     require_scalable(checkpoint, options.out)  # before what takes minutes
-    if options.json is not None and not options.json.resolve().parent.is_dir():
-        raise InvalidArgumentError(
-            f"cannot write {options.json}: there is no folder {options.json.parent}"
-        )
+    require_folders([options.json])
     positive_count("--queries", options.queries)
     fitted, held_out = _scored(options)
     scaling = fit_scaling(fitted)
@@ -112,11 +107,7 @@ def _report(
         }
 
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["zen-fast", "platt", *arguments],
-        "git_commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
+        **describe_run(["zen-fast", "platt", *arguments]),
         "measure": "mean negative log likelihood in nats, relevant and other candidates alike",
         "slope": scaling.slope,
         "level": scaling.level,

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from zen_fast.arguments import require_folders
 from zen_fast.bench.skip_work.features import EXACT, Feature, features
 from zen_fast.bench.skip_work.options import SkipWorkOptions
 from zen_fast.bench.skip_work.report import print_rows, write_curve
@@ -22,7 +22,7 @@ from zen_fast.candidates import Request, answerable_queries, bm25_requests, samp
 from zen_fast.collection import Collection, load_target
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.metrics import ndcg_at_10
-from zen_fast.machine import describe_machine, describe_versions, git_commit
+from zen_fast.machine import describe_run
 from zen_fast.standard_library import standard_library_collection
 
 _PIPED_WIDTH = 130
@@ -71,9 +71,7 @@ def run(options: SkipWorkOptions, arguments: Sequence[str]) -> int:
     Raises:
         ZenError: the model or a collection cannot be had.
     """
-    for path in (options.json_path, options.plot_path):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InvalidArgumentError(f"cannot write {path}: there is no folder {path.parent}")
+    require_folders((options.json_path, options.plot_path))
     compared = list(features(options))
     rows: list[Row] = []
     answers: dict[str, dict[str, list[Answer]]] = {}
@@ -191,11 +189,7 @@ def _report(
     answers: Mapping[str, Mapping[str, Sequence[Answer]]],
 ) -> dict[str, Any]:
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "zen_fast.bench", *arguments],
-        "git_commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
+        **describe_run(["python", "-m", "zen_fast.bench", *arguments]),
         "model": options.model,
         "precision": options.precision,
         "threads": options.num_threads,
