@@ -43,6 +43,10 @@ def test_graded_targets_follow_ndcg_gain() -> None:
     assert targets.tolist() == [pytest.approx([0.75, 0.25, 0.0, 0.0])]
 
 
+def test_graded_targets_of_a_list_without_a_grade_are_zero() -> None:
+    assert graded_targets(torch.tensor([[0, 0]])).tolist() == [[0.0, 0.0]]
+
+
 def test_listwise_softmax_loss_equals_cross_entropy_with_one_relevant() -> None:
     logits = torch.tensor([[1.0, 3.0, -2.0], [0.0, 0.0, 0.0]])
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 0]))
@@ -84,6 +88,30 @@ def test_reranking_loss_takes_no_label_for_no_verdict() -> None:
         for logits in ([4.0, 4.0], [4.0, -4.0])
     ]
     assert losses[0] < losses[1]
+
+
+def test_reranking_loss_of_a_list_that_nobody_judged_is_the_teachers_alone() -> None:
+    cosines, bm25 = [0.5, 0.1, 0.3], [1.0, 0.2, 0.0]
+    expected = _loss([1.0, 0.0, -1.0], [1, 0, 0], cosines, bm25, hard_weight=0.0)
+    assert _loss([1.0, 0.0, -1.0], [0, 0, 0], cosines, bm25, hard_weight=0.9) == expected
+
+
+def test_reranking_loss_with_a_reader_takes_order_and_level_from_its_logits() -> None:
+    logits = torch.tensor([[1.0, -1.0], [0.5, 0.0]])
+    reader = torch.tensor([[0.3, 0.2], [3.0, -3.0]])
+    cosines = torch.tensor([[0.4, 0.1], [0.9, 0.3]])
+    ratings = Ratings(torch.tensor([[0, 2], [0, 0]]), cosines, torch.ones(2, 2), reader)
+    recipe = dataclasses.replace(_RECIPE, reader_cosine_weight=0.5, hard_weight=0.75)
+    # Half of the log odds where nobody judged: (0.3 - 0.4) / 0.1, and never more than 5.
+    wanted = torch.tensor([[0.3, 0.2], [5.5, -3.5]])
+    hard = torch.tensor([[0.75], [0.0]])
+    relevant = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    order = hard * relevant + (1 - hard) * wanted.softmax(dim=-1)
+    level = hard * relevant + (1 - hard * relevant) * wanted.sigmoid()
+    expected = listwise_softmax_loss(
+        logits, order
+    ) + 0.3 * torch.nn.functional.binary_cross_entropy_with_logits(logits, level)
+    assert list_loss(logits, ratings, recipe).item() == pytest.approx(expected.item())
 
 
 def test_pointwise_loss_is_binary_cross_entropy_against_label_and_teacher() -> None:

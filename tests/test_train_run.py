@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_rerankers import save_reranker
 from tokenizers import Tokenizer
 from toy_training import toy_recipe, write_base, write_collections
@@ -168,6 +169,53 @@ def test_prepare_with_a_start_takes_it_as_it_is(
     assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
 
 
+def test_prepare_averages_two_starts(tuned: Recipe, base: Path, data: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tmp_path / "start", tmp_path / "other"))
+    weights = load_file(other / "model.safetensors")
+    save_file({name: 3 * weight for name, weight in weights.items()}, other / "model.safetensors")
+    averaged = dataclasses.replace(tuned, start_averaged_with=str(other))
+    prepare(averaged, data, base, tmp_path / "work")
+    for name, mean in load_file(tmp_path / "work" / "start" / "model.safetensors").items():
+        torch.testing.assert_close(mean, 2 * weights[name])
+
+
+def test_start_averaged_with_a_model_of_another_kind_is_a_typed_error(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    averaged = dataclasses.replace(tuned, start_averaged_with="zen-mini")
+    with pytest.raises(InvalidArgumentError, match="zen-mini cannot be averaged with the start"):
+        prepare(averaged, data, base, tmp_path / "work")
+
+
+def test_reader_rates_the_training_lists_as_the_engine_does(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    reader, work = save_reranker(tmp_path / "reader", seed=5), tmp_path / "work"
+    (source,) = tuned.sources
+    whole = dataclasses.replace(source, reader=tuned.start)
+    sentences = dataclasses.replace(
+        source, judged=False, num_dev_queries=0, passage_words=(1,), reader=str(reader)
+    )
+    recipe = dataclasses.replace(tuned, sources=(whole, sentences), teacher_precision="fp32")
+    prepare(recipe, data, base, work)
+    lists, logits = RatedLists.read(work / "train.npz"), np.load(work / "reader.npy")
+    judged = (lists.grades > 0).any(axis=1)
+    assert 0 < judged.sum() < len(lists)
+    for rows, model in ((judged, tuned.start), (~judged, reader)):
+        engine = ZenReranker.from_pretrained(model, activation="identity", max_length=48)
+        for row in np.flatnonzero(rows)[:3]:
+            item = lists.as_lists()[row]
+            np.testing.assert_allclose(
+                logits[row][: len(item.documents)],
+                engine.score(item.query, item.documents),
+                atol=2e-3,
+            )
+    trainer = Trainer(recipe, work)
+    before = _weights(trainer).clone()
+    trainer.run()
+    assert not torch.equal(_weights(trainer), before)
+
+
 def test_training_leaves_words_and_positions_where_they_are(
     tuned: Recipe, base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -323,6 +371,14 @@ def test_start_of_another_width_cannot_follow_the_teacher(
         ({"layers": []}, "either start or layers"),
         ({"loss": "pairwise"}, "loss must be one of"),
         ({"start_share": 0.5}, "start_share"),
+        ({"sources": [{**SOURCE, "reader": "zen-mini"}]}, "readers take a start"),
+        ({"sources": [SOURCE, {**SOURCE, "reader": "zen-mini"}]}, "either all sources or none"),
+        ({"start_averaged_with": "zen-mini"}, "start_averaged_with"),
+        ({"sources": [{**SOURCE, "num_dev_queries": 1, "judged": False}]}, "not judged"),
+        (
+            {"loss": "pointwise", "sources": [SOURCE, {**SOURCE, "judged": False}]},
+            "pointwise loss takes judged sources",
+        ),
     ],
 )
 def test_recipe_out_of_range_raises(

@@ -201,10 +201,11 @@ class ListBuilder:
             chosen += drawn
             taken.update(drawn)
         chosen += self._draw_any(recipe.num_candidates - len(chosen), taken)
+        grade = case.answers[answer] if self._source.judged else 0
         return CandidateList(
             case.query,
             [self._pool.texts[row] for row in chosen],
-            [case.answers[answer]] + [0] * (len(chosen) - 1),
+            [grade] + [0] * (len(chosen) - 1),
             _rounded(rating.cosines[chosen]),
             _rounded(rating.bm25[chosen]),
         )

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from zen_fast.train.candidate_lists import RatedLists
 from zen_fast.train.recipe import Recipe
+
+_MOST_LOG_ODDS = 5.0
+"""Cosines far from the midpoint say no more than one at some distance."""
 
 
 @dataclass(frozen=True)
@@ -23,29 +27,42 @@ class Ratings:
     grades: Tensor
     cosines: Tensor
     bm25: Tensor
+    reader: Tensor | None = None
+    """Another cross-encoder's logits, where the recipe names one."""
 
     @classmethod
-    def of(cls, lists: RatedLists, device: str | torch.device = "cpu") -> Ratings:
+    def of(
+        cls,
+        lists: RatedLists,
+        device: str | torch.device = "cpu",
+        reader: NDArray[np.float16] | None = None,
+    ) -> Ratings:
         """Those of all lists."""
-        columns = (lists.grades, lists.cosines, lists.bm25)
+        columns = [lists.grades, lists.cosines, lists.bm25]
+        columns += [] if reader is None else [reader]
         return cls(*(torch.from_numpy(each.astype(np.float32)).to(device) for each in columns))
 
     def __getitem__(self, lists: Tensor) -> Ratings:
-        return Ratings(self.grades[lists], self.cosines[lists], self.bm25[lists])
+        reader = None if self.reader is None else self.reader[lists]
+        return Ratings(self.grades[lists], self.cosines[lists], self.bm25[lists], reader)
+
+    @property
+    def are_judged(self) -> Tensor:
+        """(num_lists,) bool, whether a relevant candidate is known."""
+        return (self.grades > 0).any(dim=-1)
 
 
 def graded_targets(grades: Tensor) -> Tensor:
     """Turn grades into a distribution over candidates, gain 2^grade - 1 (as in nDCG).
 
     Args:
-        grades: (num_lists, num_candidates) int or float, 0 for not relevant; each list needs one
-            grade above 0.
+        grades: (num_lists, num_candidates) int or float, 0 for not relevant.
 
     Returns:
-        (num_lists, num_candidates) float, rows sum to 1.
+        (num_lists, num_candidates) float, rows sum to 1, or to 0 where no grade is above 0.
     """
     gains = torch.exp2(grades.float()) - 1.0
-    return gains / gains.sum(dim=-1, keepdim=True)
+    return gains / gains.sum(dim=-1, keepdim=True).clamp_min(1.0)
 
 
 def listwise_softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -63,25 +80,42 @@ def list_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
 
 
 def reranking_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
-    """Mix the judged grades with a hybrid teacher's opinion, listwise and pointwise.
+    """Mix the judged grades with a teacher's opinion, listwise and pointwise.
 
-    The teacher is a bi-encoder beside BM25: the two together rank unseen domains better than either
-    does, and negatives that BM25 finds hard must not teach that shared words count against a
-    document. Its softmax is over cosines / cosine_temperature + bm25 / bm25_temperature.
+    The teacher is a cross-encoder that read the lists, or else a hybrid: a bi-encoder beside BM25.
+    The two together rank unseen domains better than either does, and negatives that BM25 finds hard
+    must not teach that shared words count against a document.
 
     Of the recipe, `hard_weight` is the share of the judged label in the order, and in the level of
-    the candidates judged relevant; the teacher has the rest. `pointwise_weight` is that of the
-    binary cross entropy, which fixes the absolute level that a softmax leaves free.
+    the candidates judged relevant; the teacher has the rest, and all of a list that nobody judged.
+    `pointwise_weight` is that of the binary cross entropy, which fixes the absolute level that a
+    softmax leaves free.
     """
-    hybrid = ratings.cosines / recipe.cosine_temperature + ratings.bm25 / recipe.bm25_temperature
-    soft = functional.softmax(hybrid, dim=-1)
-    hard = recipe.hard_weight
-    order_target = hard * graded_targets(ratings.grades) + (1.0 - hard) * soft
+    order, log_odds = _teacher_opinion(ratings, recipe)
+    hard = recipe.hard_weight * ratings.are_judged.float().unsqueeze(-1)
+    order_target = hard * graded_targets(ratings.grades)
+    order_target = order_target + (1.0 - hard) * functional.softmax(order, dim=-1)
     # Collections name a relevant document or two; of the others nothing is known.
     known = hard * (ratings.grades > 0).float()
-    level_target = known + (1.0 - known) * _teacher_probability(ratings.cosines, recipe)
+    level_target = known + (1.0 - known) * torch.sigmoid(log_odds)
     level = functional.binary_cross_entropy_with_logits(logits, level_target)
     return listwise_softmax_loss(logits, order_target) + recipe.pointwise_weight * level
+
+
+def _teacher_opinion(ratings: Ratings, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """What the teacher's softmax is over, and its log odds that a candidate is relevant.
+
+    A reader says both with its logits; to those of lists that nobody judged the bi-encoder's log
+    odds are added, `reader_cosine_weight` times. Without one, the order is the hybrid's, over
+    cosines / cosine_temperature + bm25 / bm25_temperature, and the level the bi-encoder's.
+    """
+    log_odds = _cosine_log_odds(ratings.cosines, recipe)
+    if ratings.reader is not None:
+        weight = recipe.reader_cosine_weight * (~ratings.are_judged).float().unsqueeze(-1)
+        logits = ratings.reader + weight * log_odds.clamp(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+        return logits, logits
+    order = ratings.cosines / recipe.cosine_temperature + ratings.bm25 / recipe.bm25_temperature
+    return order, log_odds
 
 
 def pointwise_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
@@ -91,14 +125,14 @@ def pointwise_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
     it from the relevant one.
     """
     label = (ratings.grades > 0).float()
-    teacher = _teacher_probability(ratings.cosines, recipe)
+    teacher = torch.sigmoid(_cosine_log_odds(ratings.cosines, recipe))
     target = recipe.hard_weight * label + (1.0 - recipe.hard_weight) * teacher
     return functional.binary_cross_entropy_with_logits(logits, target)
 
 
-def _teacher_probability(cosines: Tensor, recipe: Recipe) -> Tensor:
-    """The teacher calls a pair relevant with sigmoid((cosine - midpoint) / scale)."""
-    return torch.sigmoid((cosines - recipe.cosine_midpoint) / recipe.cosine_scale)
+def _cosine_log_odds(cosines: Tensor, recipe: Recipe) -> Tensor:
+    """The bi-encoder calls a pair relevant with sigmoid((cosine - midpoint) / scale)."""
+    return (cosines - recipe.cosine_midpoint) / recipe.cosine_scale
 
 
 def embedding_loss(means: Tensor, embeddings: Tensor, reserved: Sequence[int]) -> Tensor:

@@ -20,6 +20,7 @@ from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
+from zen_fast.train.mixing import average_with
 from zen_fast.train.recipe import Recipe, Source
 from zen_fast.train.resuming import changed_fields
 from zen_fast.train.start import load_cross_encoder
@@ -53,8 +54,9 @@ def prepare(
 
     Writes `train.npz`, `dev.npz`, `start/` (the model before training, and its tokenizer),
     `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made or the
-    recipe has an embedding_weight, and `recipe.json`, the last one at the end, so that its presence
-    means that all is there. Until then `teacher.npz` keeps what the teacher has said, and
+    recipe has an embedding_weight, `reader.npy` (logits of the training lists) where the sources
+    have readers, and `recipe.json`, the last one at the end, so that its presence means that all is
+    there. Until then `teacher.npz` keeps what the teacher has said, and
     `distillation.pt` how far the student is.
 
     Args:
@@ -82,6 +84,8 @@ def prepare(
     if recipe.start is not None:  # first, because it is quick to fail
         start, tokenizer = load_cross_encoder(recipe.start, "auto")
         _check_width(recipe, start, base)
+        if recipe.start_averaged_with is not None:
+            average_with(start, tokenizer, recipe.start_averaged_with)
         _write_start(start, tokenizer, work)
     collections = {
         (name, split): load_collection(data / name, split).judged_documents_only()
@@ -90,7 +94,7 @@ def prepare(
     remembered, checkpoint = work / "teacher.npz", work / "distillation.pt"
     make = functools.cache(lambda: make_teacher(base, device, recipe.teacher_precision))
     teacher = RememberingTeacher(make, remembered)
-    lists = _write_lists(recipe, collections, teacher, work)
+    lists = _write_lists(recipe, collections, teacher, work, device)
     if recipe.start is None or recipe.embedding_weight:
         embeddings = teacher.embed(lists.table.texts).astype(np.float16)
         np.save(work / "embeddings.npy", embeddings)
@@ -198,12 +202,15 @@ def _write_lists(
     collections: Mapping[tuple[str, str], Collection],
     teacher: Teacher,
     work: Path,
+    device: str,
 ) -> RatedLists:
     """Returns the training lists."""
-    from zen_fast.train.examples import ListBuilder  # BM25, which a prepared folder does without
+    # What a prepared folder does without: BM25, and an engine.
+    from zen_fast.train.examples import ListBuilder
+    from zen_fast.train.reader import read_lists
 
     rng = np.random.default_rng(recipe.seed)
-    train: list[CandidateList] = []
+    train: list[tuple[CandidateList, str | None]] = []
     dev: list[CandidateList] = []
     held_out: set[str] = set()  # two sources may be of one collection
     with Progress() as progress:
@@ -216,11 +223,15 @@ def _write_lists(
 
             builder = ListBuilder(collection, source, recipe, embed, rng, held_out)
             held_out |= builder.dev_queries
-            train += builder.train_lists()
+            train += [(item, source.reader) for item in builder.train_lists()]
             dev += builder.dev_lists()
             progress.console.print(f"{collection.name}: {len(train)} lists so far")
     rng.shuffle(train)
-    lists = rated_lists(train)
+    lists = rated_lists([item for item, _ in train])
     lists.write(work / "train.npz")
+    readers = [reader for _, reader in train if reader is not None]
+    if readers:
+        logits = read_lists(readers, lists.table, recipe, device)
+        np.save(work / "reader.npy", logits.astype(np.float16))
     rated_lists(dev).write(work / "dev.npz")
     return lists

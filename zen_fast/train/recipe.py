@@ -19,6 +19,7 @@ AttentionPattern = Literal["full", "query_independent"]
 _TRAINING_FIELDS = (
     "name",
     "start_share",
+    "reader_cosine_weight",
     "loss",
     "num_steps",
     "lists_per_step",
@@ -88,6 +89,12 @@ class Source:
     unjudged_margin: float | None = None
     """A passage that the teacher's cosine puts above the relevant one by more is an answer that
     nobody judged, and left out; None leaves none out."""
+    judged: bool = True
+    """Where False, nothing is known of the candidates but what the teacher says: a sentence of a
+    relevant document may have little to do with the query."""
+    reader: str | None = None
+    """A cross-encoder whose logits of these lists' candidates stand in the teacher's place: an
+    embedded model, a folder or a hub id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,8 @@ class Recipe:
     """Cross-encoder to fine-tune: an embedded model, a folder or a hub id."""
     start_share: float = 0.0
     """How far, from 0 to 1, the fine-tuned weights are moved back towards it in the end."""
+    start_averaged_with: str | None = None
+    """A cross-encoder of the same shape; training begins with the mean of the two's weights."""
     attention_pattern: AttentionPattern = "full"
     """Of a student that is made; a query-independent one can share a query among its documents."""
     layers: tuple[int, ...] = ()
@@ -137,7 +146,10 @@ class Recipe:
     max_query_length: int
     max_length: int
     teacher_precision: str = "fp32"
-    """Of the base model that rates candidates, on a CPU: "fp32" or "int8"."""
+    """Of the models that rate candidates, on a CPU: "fp32" or "int8"."""
+    reader_cosine_weight: float = 0.0
+    """How much of the log odds that the teacher's cosine gives is added to the logits of a source's
+    reader where nothing is judged."""
     # loss
     loss: Loss = "listwise"
     hard_weight: float
@@ -166,6 +178,11 @@ class Recipe:
     def num_candidates(self) -> int:
         """Candidates per list, the relevant one included."""
         return 1 + sum(self._other_candidates)
+
+    @property
+    def readers(self) -> frozenset[str | None]:
+        """Of all sources."""
+        return frozenset(source.reader for source in self.sources)
 
     def preparing(self) -> dict[str, Any]:
         """The fields that decide what a work folder holds, in their JSON form."""
@@ -285,6 +302,19 @@ def _check(recipe: Recipe) -> None:
             recipe.warmup_steps + recipe.decay_steps <= recipe.num_steps
         ),
         "hard_weight must lie in [0, 1]": 0.0 <= recipe.hard_weight <= 1.0,
+        "start_averaged_with and readers take a start": (
+            recipe.start is not None
+            or (recipe.start_averaged_with is None and recipe.readers <= {None})
+        ),
+        "either all sources or none must have a reader": None not in recipe.readers
+        or len(recipe.readers) == 1,
+        "a source that is not judged can hold out no num_dev_queries": all(
+            source.judged or source.num_dev_queries == 0 for source in recipe.sources
+        ),
+        "pointwise loss takes judged sources, and no reader": (
+            recipe.loss == "listwise"
+            or all(source.judged and source.reader is None for source in recipe.sources)
+        ),
     }
     broken = [text for text, holds in requirements.items() if not holds]
     if broken:
