@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tiny_rerankers import save_reranker
 from tokenizers import Tokenizer
 from toy_training import toy_recipe, write_base, write_collections
@@ -167,24 +166,6 @@ def test_prepare_with_a_start_takes_it_as_it_is(
     trainer.run()
     classifier = trainer.student.state_dict()["classifier.weight"]
     assert not torch.equal(classifier, start.state_dict()["classifier.weight"])
-
-
-def test_prepare_averages_two_starts(tuned: Recipe, base: Path, data: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(tmp_path / "start", tmp_path / "other"))
-    weights = load_file(other / "model.safetensors")
-    save_file({name: 3 * weight for name, weight in weights.items()}, other / "model.safetensors")
-    averaged = dataclasses.replace(tuned, start_averaged_with=str(other))
-    prepare(averaged, data, base, tmp_path / "work")
-    for name, mean in load_file(tmp_path / "work" / "start" / "model.safetensors").items():
-        torch.testing.assert_close(mean, 2 * weights[name])
-
-
-def test_start_averaged_with_a_model_of_another_kind_is_a_typed_error(
-    tuned: Recipe, base: Path, data: Path, tmp_path: Path
-) -> None:
-    averaged = dataclasses.replace(tuned, start_averaged_with="zen-mini")
-    with pytest.raises(InvalidArgumentError, match="zen-mini cannot be averaged with the start"):
-        prepare(averaged, data, base, tmp_path / "work")
 
 
 def test_reader_rates_the_training_lists_as_the_engine_does(
@@ -373,7 +354,6 @@ def test_start_of_another_width_cannot_follow_the_teacher(
         ({"start_share": 0.5}, "start_share"),
         ({"sources": [{**SOURCE, "reader": "zen-mini"}]}, "readers take a start"),
         ({"sources": [SOURCE, {**SOURCE, "reader": "zen-mini"}]}, "either all sources or none"),
-        ({"start_averaged_with": "zen-mini"}, "start_averaged_with"),
         ({"sources": [{**SOURCE, "num_dev_queries": 1, "judged": False}]}, "not judged"),
         (
             {"loss": "pointwise", "sources": [SOURCE, {**SOURCE, "judged": False}]},

@@ -39,7 +39,8 @@ The data folder holds one BEIR folder per collection that the recipe names:
 To train on your own collection, copy a recipe from zen_fast/train/recipes/ (zen-mini.json makes a
 student, zen-mini-tuned.json goes on with a BERT cross-encoder that is there), edit "sources", and
 give its path as --recipe; or write one that "extends" it, with what differs. Only documents
-judged in the chosen split are ever read for training.
+judged in the chosen split are ever read for training. A source's "reader" is a cross-encoder to
+learn from, a larger one or another: beside the labels, or with "judged": false instead of them.
 """
 
 

@@ -88,34 +88,37 @@ def reranking_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
 
     Of the recipe, `hard_weight` is the share of the judged label in the order, and in the level of
     the candidates judged relevant; the teacher has the rest, and all of a list that nobody judged.
-    `pointwise_weight` is that of the binary cross entropy, which fixes the absolute level that a
-    softmax leaves free.
+    `pointwise_weight` is that of the level, which a softmax leaves free: of the binary cross
+    entropy or, as a reader's logits have a level, of the mean squared difference from them in the
+    lists that nobody judged.
     """
-    order, log_odds = _teacher_opinion(ratings, recipe)
-    hard = recipe.hard_weight * ratings.are_judged.float().unsqueeze(-1)
-    order_target = hard * graded_targets(ratings.grades)
-    order_target = order_target + (1.0 - hard) * functional.softmax(order, dim=-1)
-    # Collections name a relevant document or two; of the others nothing is known.
-    known = hard * (ratings.grades > 0).float()
-    level_target = known + (1.0 - known) * torch.sigmoid(log_odds)
-    level = functional.binary_cross_entropy_with_logits(logits, level_target)
+    judged = ratings.are_judged
+    hard = recipe.hard_weight * judged.float().unsqueeze(-1)
+    if ratings.reader is None:
+        order = _hybrid_logits(ratings, recipe)
+        # Collections name a relevant document or two; of the others nothing is known.
+        known = hard * (ratings.grades > 0).float()
+        probability = torch.sigmoid(_cosine_log_odds(ratings.cosines, recipe))
+        level_target = known + (1.0 - known) * probability
+        level = functional.binary_cross_entropy_with_logits(logits, level_target)
+    else:
+        order = _reader_logits(ratings, ratings.reader, recipe)
+        differences = (logits - order)[~judged].square()
+        level = differences.sum() / max(1, differences.numel())
+    soft = functional.softmax(order, dim=-1)
+    order_target = hard * graded_targets(ratings.grades) + (1.0 - hard) * soft
     return listwise_softmax_loss(logits, order_target) + recipe.pointwise_weight * level
 
 
-def _teacher_opinion(ratings: Ratings, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """What the teacher's softmax is over, and its log odds that a candidate is relevant.
+def _hybrid_logits(ratings: Ratings, recipe: Recipe) -> Tensor:
+    return ratings.cosines / recipe.cosine_temperature + ratings.bm25 / recipe.bm25_temperature
 
-    A reader says both with its logits; to those of lists that nobody judged the bi-encoder's log
-    odds are added, `reader_cosine_weight` times. Without one, the order is the hybrid's, over
-    cosines / cosine_temperature + bm25 / bm25_temperature, and the level the bi-encoder's.
-    """
+
+def _reader_logits(ratings: Ratings, reader: Tensor, recipe: Recipe) -> Tensor:
+    """A reader's logits; where nobody judged, `reader_cosine_weight` of the bi-encoder's beside."""
+    weight = recipe.reader_cosine_weight * (~ratings.are_judged).float().unsqueeze(-1)
     log_odds = _cosine_log_odds(ratings.cosines, recipe)
-    if ratings.reader is not None:
-        weight = recipe.reader_cosine_weight * (~ratings.are_judged).float().unsqueeze(-1)
-        logits = ratings.reader + weight * log_odds.clamp(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
-        return logits, logits
-    order = ratings.cosines / recipe.cosine_temperature + ratings.bm25 / recipe.bm25_temperature
-    return order, log_odds
+    return reader + weight * log_odds.clamp(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
 
 
 def pointwise_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:

@@ -20,7 +20,6 @@ from zen_fast.collection import Collection, load_collection
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.train.candidate_lists import CandidateList, RatedLists, rated_lists
 from zen_fast.train.errors import ResumeError, TrainingDataError
-from zen_fast.train.mixing import average_with
 from zen_fast.train.recipe import Recipe, Source
 from zen_fast.train.resuming import changed_fields
 from zen_fast.train.start import load_cross_encoder
@@ -84,8 +83,6 @@ def prepare(
     if recipe.start is not None:  # first, because it is quick to fail
         start, tokenizer = load_cross_encoder(recipe.start, "auto")
         _check_width(recipe, start, base)
-        if recipe.start_averaged_with is not None:
-            average_with(start, tokenizer, recipe.start_averaged_with)
         _write_start(start, tokenizer, work)
     collections = {
         (name, split): load_collection(data / name, split).judged_documents_only()

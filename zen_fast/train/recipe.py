@@ -109,8 +109,6 @@ class Recipe:
     """Cross-encoder to fine-tune: an embedded model, a folder or a hub id."""
     start_share: float = 0.0
     """How far, from 0 to 1, the fine-tuned weights are moved back towards it in the end."""
-    start_averaged_with: str | None = None
-    """A cross-encoder of the same shape; training begins with the mean of the two's weights."""
     attention_pattern: AttentionPattern = "full"
     """Of a student that is made; a query-independent one can share a query among its documents."""
     layers: tuple[int, ...] = ()
@@ -302,12 +300,10 @@ def _check(recipe: Recipe) -> None:
             recipe.warmup_steps + recipe.decay_steps <= recipe.num_steps
         ),
         "hard_weight must lie in [0, 1]": 0.0 <= recipe.hard_weight <= 1.0,
-        "start_averaged_with and readers take a start": (
-            recipe.start is not None
-            or (recipe.start_averaged_with is None and recipe.readers <= {None})
+        "readers take a start": recipe.start is not None or recipe.readers <= {None},
+        "either all sources or none must have a reader": (
+            None not in recipe.readers or len(recipe.readers) == 1
         ),
-        "either all sources or none must have a reader": None not in recipe.readers
-        or len(recipe.readers) == 1,
         "a source that is not judged can hold out no num_dev_queries": all(
             source.judged or source.num_dev_queries == 0 for source in recipe.sources
         ),
