@@ -28,7 +28,7 @@ class Ratings:
     cosines: Tensor
     bm25: Tensor
     reader: Tensor | None = None
-    """Another cross-encoder's logits, where the recipe names one."""
+    """Another cross-encoder's logits, where the recipe's sources name readers."""
 
     @classmethod
     def of(
@@ -38,9 +38,9 @@ class Ratings:
         reader: NDArray[np.float16] | None = None,
     ) -> Ratings:
         """Those of all lists."""
-        columns = [lists.grades, lists.cosines, lists.bm25]
-        columns += [] if reader is None else [reader]
-        return cls(*(torch.from_numpy(each.astype(np.float32)).to(device) for each in columns))
+        columns = (lists.grades, lists.cosines, lists.bm25, reader)
+        known = (each.astype(np.float32) for each in columns if each is not None)
+        return cls(*(torch.from_numpy(each).to(device) for each in known))
 
     def __getitem__(self, lists: Tensor) -> Ratings:
         reader = None if self.reader is None else self.reader[lists]

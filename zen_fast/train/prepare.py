@@ -55,8 +55,8 @@ def prepare(
     `embeddings.npy` (the teacher's, of the training lists' texts) where a student is made or the
     recipe has an embedding_weight, `reader.npy` (logits of the training lists) where the sources
     have readers, and `recipe.json`, the last one at the end, so that its presence means that all is
-    there. Until then `teacher.npz` keeps what the teacher has said, and
-    `distillation.pt` how far the student is.
+    there. Until then `teacher.npz` keeps what the teacher has said, and `distillation.pt` how far
+    the student is.
 
     Args:
         data, base: None will do where the folder is filled.

@@ -178,9 +178,9 @@ class Recipe:
         return 1 + sum(self._other_candidates)
 
     @property
-    def readers(self) -> frozenset[str | None]:
-        """Of all sources."""
-        return frozenset(source.reader for source in self.sources)
+    def has_readers(self) -> bool:
+        """Whether a source names one; then all do."""
+        return any(source.reader is not None for source in self.sources)
 
     def preparing(self) -> dict[str, Any]:
         """The fields that decide what a work folder holds, in their JSON form."""
@@ -300,16 +300,16 @@ def _check(recipe: Recipe) -> None:
             recipe.warmup_steps + recipe.decay_steps <= recipe.num_steps
         ),
         "hard_weight must lie in [0, 1]": 0.0 <= recipe.hard_weight <= 1.0,
-        "readers take a start": recipe.start is not None or recipe.readers <= {None},
+        "readers take a start": recipe.start is not None or not recipe.has_readers,
         "either all sources or none must have a reader": (
-            None not in recipe.readers or len(recipe.readers) == 1
+            not recipe.has_readers or all(source.reader is not None for source in recipe.sources)
         ),
         "a source that is not judged can hold out no num_dev_queries": all(
             source.judged or source.num_dev_queries == 0 for source in recipe.sources
         ),
         "pointwise loss takes judged sources, and no reader": (
             recipe.loss == "listwise"
-            or all(source.judged and source.reader is None for source in recipe.sources)
+            or (not recipe.has_readers and all(source.judged for source in recipe.sources))
         ),
     }
     broken = [text for text, holds in requirements.items() if not holds]

@@ -54,7 +54,7 @@ class Trainer:
         self._log_path = work / f"{recipe.name}.log.json"
         self.tokenizer = load_tokenizer(work / "start" / "tokenizer.json")
         self._train = RatedLists.read(work / "train.npz")
-        reader = None if None in recipe.readers else np.load(work / "reader.npy")
+        reader = np.load(work / "reader.npy") if recipe.has_readers else None
         self._ratings = Ratings.of(self._train, device, reader)
         self._tokens = self._tokenized(self._train)
         self._epoch, self._epoch_order = -1, np.empty(0, np.int64)
