@@ -212,6 +212,28 @@ def test_training_leaves_words_and_positions_where_they_are(
     }
 
 
+@pytest.mark.parametrize("frozen_layers", [1, 2])
+def test_training_leaves_frozen_layers_and_the_embeddings_where_they_are(
+    frozen_layers: int, tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(tuned, frozen_layers=frozen_layers)
+    prepare(recipe, data, base, tmp_path / "work")
+    trainer = Trainer(recipe, tmp_path / "work")
+    start = {name: tensor.clone() for name, tensor in trainer.student.state_dict().items()}
+    trainer.run()
+    kept = {n for n, after in trainer.student.state_dict().items() if torch.equal(after, start[n])}
+    parts = ("bert.embeddings.", *(f"bert.encoder.layer.{n}." for n in range(frozen_layers)))
+    assert kept == {name for name in start if name.startswith(parts)}
+
+
+def test_more_frozen_layers_than_there_are_raise(
+    tuned: Recipe, base: Path, data: Path, tmp_path: Path
+) -> None:
+    prepare(tuned, data, base, tmp_path / "work")
+    with pytest.raises(RecipeError, match=r"frozen_layers is 9, .* has [0-9]+ layers"):
+        Trainer(dataclasses.replace(tuned, frozen_layers=9), tmp_path / "work")
+
+
 def test_main_moves_the_weights_back_by_the_share_that_the_recipe_says(
     tuned: Recipe, base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -352,6 +374,7 @@ def test_start_of_another_width_cannot_follow_the_teacher(
         ({"layers": []}, "either start or layers"),
         ({"loss": "pairwise"}, "loss must be one of"),
         ({"start_share": 0.5}, "start_share"),
+        ({"frozen_layers": -1}, "frozen_layers"),
         ({"sources": [{**SOURCE, "reader": "zen-mini"}]}, "readers take a start"),
         ({"sources": [SOURCE, {**SOURCE, "reader": "zen-mini"}]}, "either all sources or none"),
         ({"sources": [{**SOURCE, "num_dev_queries": 1, "judged": False}]}, "not judged"),

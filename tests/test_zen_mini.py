@@ -30,7 +30,6 @@ def test_zen_mini_puts_the_causes_of_climate_change_first(reranker: ZenReranker)
     assert min(gases, fuels) > 0.5 > sunny
 
 
-@pytest.mark.xfail(reason="on sentences of a few words it stays near a half; see its model card")
 def test_zen_mini_scores_sunny_weather_low(reranker: ZenReranker) -> None:
     assert reranker.score(QUERY, DOCUMENTS[:1])[0] < 0.2
 

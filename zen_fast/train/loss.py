@@ -89,11 +89,9 @@ def reranking_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
     Of the recipe, `hard_weight` is the share of the judged label in the order, and in the level of
     the candidates judged relevant; the teacher has the rest, and all of a list that nobody judged.
     `pointwise_weight` is that of the level, which a softmax leaves free: of the binary cross
-    entropy or, as a reader's logits have a level, of the mean squared difference from them in the
-    lists that nobody judged.
+    entropy or, as a reader's logits have a level, of the mean squared difference from them.
     """
-    judged = ratings.are_judged
-    hard = recipe.hard_weight * judged.float().unsqueeze(-1)
+    hard = recipe.hard_weight * ratings.are_judged.float().unsqueeze(-1)
     if ratings.reader is None:
         order = _hybrid_logits(ratings, recipe)
         # Collections name a relevant document or two; of the others nothing is known.
@@ -103,8 +101,7 @@ def reranking_loss(logits: Tensor, ratings: Ratings, recipe: Recipe) -> Tensor:
         level = functional.binary_cross_entropy_with_logits(logits, level_target)
     else:
         order = _reader_logits(ratings, ratings.reader, recipe)
-        differences = (logits - order)[~judged].square()
-        level = differences.sum() / max(1, differences.numel())
+        level = functional.mse_loss(logits, order)
     soft = functional.softmax(order, dim=-1)
     order_target = hard * graded_targets(ratings.grades) + (1.0 - hard) * soft
     return listwise_softmax_loss(logits, order_target) + recipe.pointwise_weight * level

@@ -20,6 +20,7 @@ _TRAINING_FIELDS = (
     "name",
     "start_share",
     "reader_cosine_weight",
+    "frozen_layers",
     "loss",
     "num_steps",
     "lists_per_step",
@@ -160,6 +161,8 @@ class Recipe:
     """Of the distance between each segment's mean before the last layer and the embedding that the
     teacher gives its text; 0 leaves the model to the lists alone."""
     # optimizer
+    frozen_layers: int = 0
+    """First layers that stay as they are, and the embeddings with them."""
     num_steps: int
     lists_per_step: int
     learning_rate: float
@@ -299,6 +302,7 @@ def _check(recipe: Recipe) -> None:
         "warmup_steps + decay_steps must not exceed num_steps": (
             recipe.warmup_steps + recipe.decay_steps <= recipe.num_steps
         ),
+        "frozen_layers must not be negative": recipe.frozen_layers >= 0,
         "hard_weight must lie in [0, 1]": 0.0 <= recipe.hard_weight <= 1.0,
         "readers take a start": recipe.start is not None or not recipe.has_readers,
         "either all sources or none must have a reader": (

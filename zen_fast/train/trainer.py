@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from zen_fast.train.candidate_lists import RatedLists
-from zen_fast.train.errors import ResumeError
+from zen_fast.train.errors import RecipeError, ResumeError
 from zen_fast.train.list_table import NO_TEXT
 from zen_fast.train.loss import Ratings, embedding_loss, list_loss
 from zen_fast.train.quality import ndcg_at_10
@@ -43,6 +43,7 @@ class Trainer:
     Raises:
         TrainingDataError: the folder's lists cannot be read.
         ResumeError: the checkpoint is of a run with other settings.
+        RecipeError: more layers shall be frozen than the model has.
     """
 
     def __init__(self, recipe: Recipe, work: Path, device: str = "cpu") -> None:
@@ -139,8 +140,20 @@ class Trainer:
         # a query's words in the document reads a word and its position as one sum.
         self.student.bert.embeddings.word_embeddings.requires_grad_(False)
         self.student.bert.embeddings.position_embeddings.requires_grad_(False)
+        self._freeze_layers()
         self._parameters = [part for part in self.student.parameters() if part.requires_grad]
         self._optimizer = self._make_optimizer()
+
+    def _freeze_layers(self) -> None:
+        frozen, layers = self.recipe.frozen_layers, self.student.bert.encoder.layer
+        if frozen > len(layers):
+            raise RecipeError(
+                f"recipe {self.recipe.name!r}: frozen_layers is {frozen}, but the model has "
+                f"{len(layers)} layers; name as many at most"
+            )
+        if frozen:
+            for part in (self.student.bert.embeddings, *layers[:frozen]):
+                part.requires_grad_(False)
 
     def _lists_of_step(self, step: int) -> Indices:
         """The step's lists; a function of the seed and the step alone, so a resumed run agrees."""
