@@ -211,6 +211,13 @@ def test_every_job_has_help(job: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert "usage: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("job", cli.JOBS)
+def test_every_job_is_a_module_of_its_name(job: str) -> None:
+    command = [sys.executable, "-m", f"zen_fast.{job}", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "usage: " in shown
+
+
 def test_interrupt_ends_quietly(
     passages: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

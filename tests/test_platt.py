@@ -151,8 +151,8 @@ def test_every_logit_becomes_what_is_printed(
         ZenReranker.from_pretrained(model, activation="identity").score("cats at night", DOCUMENTS)
         for model in ("zen-mini", out)
     )
-    expected = slope * before + level
-    np.testing.assert_allclose(after, expected, atol=1e-5 * expected.std())
+    # In the logits that were scaled: a slope makes their rounding errors larger, too.
+    np.testing.assert_allclose((after - level) / slope, before, atol=1e-5 * before.std())
 
 
 def test_rankings_of_a_model_in_16_bits_stay(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from toy_training import write_collections  # noqa: E402
 
 from zen_fast import ZenReranker  # noqa: E402
 from zen_fast.train.twin import distilling  # noqa: E402
-from zen_fast.train.twin.__main__ import main  # noqa: E402
 from zen_fast.train.twin.distilling import Distillation  # noqa: E402
+from zen_fast.twin import main  # noqa: E402
 
 
 @pytest.fixture(scope="module")

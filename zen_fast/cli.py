@@ -28,10 +28,10 @@ JOBS: Mapping[str, Job] = {
     "bench": Job("zen_fast.bench.__main__", "measure latency, throughput, memory and quality"),
     "eval": Job("zen_fast.eval.__main__", "measure ranking quality on judged collections"),
     "quantize": Job("zen_fast.quantize", "write a model as an int8 checkpoint"),
-    "calibrate": Job("zen_fast.early_stop.__main__", "fit early stopping to a model"),
+    "calibrate": Job("zen_fast.calibrate", "fit early stopping to a model"),
     "platt": Job("zen_fast.platt.__main__", "scale a model's logits to log odds of relevance"),
     "train": Job("zen_fast.train.__main__", "train a small reranker from judged collections"),
-    "twin": Job("zen_fast.train.twin.__main__", "distill a reranker that reads a query only once"),
+    "twin": Job("zen_fast.twin", "distill a reranker that reads a query only once"),
 }
 
 _EXAMPLES = """\
