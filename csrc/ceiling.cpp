@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -12,8 +13,13 @@
 namespace zen {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int kRows = 24, kDepth = 384;
-constexpr int kProductsPerSample = 2000;
+
+// Long enough that the system finds a core of its own for each thread.
+constexpr auto kSampleTime = std::chrono::milliseconds(20);
+constexpr int kProductsPerReading = 100;  // of the clock, which takes a tenth of a product's time
 
 Ceiling fp32_ceiling(const Kernels& kernels) {
   const int n = kernels.panel_width;
@@ -77,16 +83,24 @@ std::vector<Ceiling> ceilings(const Kernels& kernels) {
 }
 
 double measure(const Ceiling& ceiling, int num_threads) {
-  const auto start = std::chrono::steady_clock::now();
+  std::vector<double> products_per_second(static_cast<size_t>(num_threads));
   std::vector<std::thread> threads;
-  for (int i = 0; i < num_threads; ++i) {
-    threads.emplace_back([product = ceiling.product] {
-      for (int repeat = 0; repeat < kProductsPerSample; ++repeat) product();
+  for (double& rate : products_per_second) {
+    threads.emplace_back([&rate, product = ceiling.product] {
+      const Clock::time_point start = Clock::now();
+      std::chrono::duration<double> elapsed{};
+      int done = 0;
+      while (elapsed < kSampleTime) {
+        for (int i = 0; i < kProductsPerReading; ++i) product();
+        done += kProductsPerReading;
+        elapsed = Clock::now() - start;
+      }
+      rate = done / elapsed.count();
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return 1e-9 * ceiling.macs * kProductsPerSample * num_threads / seconds.count();
+  const double sum = std::accumulate(products_per_second.begin(), products_per_second.end(), 0.0);
+  return 1e-9 * ceiling.macs * sum;
 }
 
 }  // namespace zen

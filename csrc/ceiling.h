@@ -19,7 +19,7 @@ struct Ceiling {
 // "fp32", "int8" with plain weights, and int8 where their spread lets the sums be deeper or not.
 std::vector<Ceiling> ceilings(const Kernels& kernels);
 
-// GMAC/s of all threads together while `num_threads` run the same product, some milliseconds each.
+// GMAC/s of all threads together while `num_threads` run the same product for some milliseconds.
 double measure(const Ceiling& ceiling, int num_threads);
 
 }  // namespace zen

@@ -1,7 +1,8 @@
 """The measurement: start every engine, gate it, then let the engines answer in turn.
 
 Only one process computes at a time. Engines answer each request one after the other, in an order
-that rotates, so that a drift of the machine's speed falls on all of them alike.
+that rotates, so that a drift of the machine's speed falls on all of them alike. On a CPU each turn
+begins on idle cores: some thread pools keep theirs busy for a while after their work.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from zen_fast.candidates import Request
 _MIN_TURNS = 3
 _CEILING_SAMPLES = 4
 """Samples of the ceilings spread over the timed turns, besides those before and after them."""
+
+_SETTLE_SECONDS = 0.3
+"""Before a turn on a CPU. Intel's OpenMP, the slowest to calm down, spins for 0.2 s after its last
+loop; whoever began meanwhile would share the cores with it."""
 
 
 @dataclass
@@ -99,8 +104,10 @@ def measure(
                 "nothing to hold the other engines to"
             )
         accepted = [runner for runner in runners if runner.measurement.refusal is None]
+        settle_seconds = _SETTLE_SECONDS if options.device == "cpu" else 0.0
+        turn_seconds += settle_seconds * len(accepted)
         turns = _plan(workload, limits, turn_seconds)
-        timed = tuple(_time_turns(accepted, turns, limits, ceilings, progress))
+        timed = tuple(_time_turns(accepted, turns, limits, settle_seconds, ceilings, progress))
         for runner in accepted:
             runner.gate(runner.measurement.logits, accepted[0].measurement.logits)
         for runner in runners:
@@ -123,6 +130,7 @@ class _Ceilings:
 
     def sample(self) -> None:
         options = self._options
+        time.sleep(_SETTLE_SECONDS)
         sample = self._worker.ceilings_gflops(options.num_threads, options.device)
         for precision, gflops in sample.items():
             self.samples.setdefault(precision, []).append(gflops)
@@ -204,6 +212,7 @@ def _time_turns(
     runners: Sequence[_Runner],
     turns: Sequence[tuple[Request, ...]],
     limits: Limits,
+    settle_seconds: float,
     ceilings: _Ceilings,
     progress: Progress,
 ) -> Iterator[Request]:
@@ -215,6 +224,7 @@ def _time_turns(
             break
         first = turn % len(runners)
         for runner in (*runners[first:], *runners[:first]):
+            time.sleep(settle_seconds)
             for request in requests:
                 runner.time(request)
         yield from requests
