@@ -200,6 +200,28 @@ def test_readme_platt_losses_are_those_of_the_committed_results() -> None:
         assert sentence.format(losses["loss_before"], losses["loss_scaled"]) in text
 
 
+def test_readme_cache_and_deadline_figures_are_those_of_the_committed_results() -> None:
+    path = "benchmarks/results/zen-mini-cache-deadline-int8.json"
+    exact, _, again, *deadlines = _results(path)["rows"]
+    text = " ".join(README.split())
+    assert f"[{again['mean_ms']:.1f} ms, scoring them {exact['mean_ms']:.0f} ms]({path})" in text
+    assert [row["setting"] for row in (deadlines[0], deadlines[-1])] == [20, 200]
+    worst = max(row["overshoot_p99_percent"] for row in deadlines)
+    assert f"from 20 to 200 ms, {exact['num_queries']} calls each" in text
+    assert f"the 99th percentile was over by at most {worst:.0f} %" in text
+
+
+def test_readme_figures_of_long_documents_are_those_of_the_committed_results() -> None:
+    report = _results("benchmarks/results/zen-mini-long-documents-int8.json")
+    whole, cut, windows = report["rows"]
+    assert f"(`time`, {whole['num_queries']} queries) the best two windows" in README
+    ranked = [f"{row['ndcg_at_10']:.1f}" for row in (windows, cut, whole)]
+    seconds = [f"{row['mean_ms'] / 1e3:.2f}" for row in (windows, cut, whole)]
+    text = " ".join(README.split())
+    assert "(nDCG@10 {}) than cutting off at 128 ({}) or at 512 tokens ({})".format(*ranked) in text
+    assert "in {} s where these take {} and {}.".format(*seconds) in text
+
+
 def test_readme_early_stop_figures_are_means_of_the_committed_results() -> None:
     report = _results("benchmarks/results/zen-mini-early-stop-int8.json")
     section = README.split("\n## What need not be scored\n")[1].split("\n## ")[0]
