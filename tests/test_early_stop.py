@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tiny_rerankers import save_reranker
 from tiny_tokenizers import SENTENCES
 
 from zen_fast import ZenReranker
+from zen_fast.candidates import Request
 from zen_fast.cli import main
+from zen_fast.early_stop import run, storing
 from zen_fast.early_stop.calibrating import calibrate
 from zen_fast.early_stop.calibration import (
     Allowance,
@@ -274,6 +277,45 @@ def test_plan_says_why_everything_is_scored(calibration: Calibration, tmp_path: 
     assert (type(search), why) == (TopKSearch, "")
     with pytest.raises(CheckpointError, match="there is no calibration"):
         EarlyStop(tmp_path, tmp_path / "absent.json", can_pause=True)
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(CheckpointError, match="fitted to other weights"):
+        EarlyStop(tmp_path, tmp_path / FILE_NAME, can_pause=True)
+
+
+def test_loading_the_calibration_does_not_count_towards_the_first_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    documents = [f"{sentence} {index}" for index in range(4) for sentence in SENTENCES]
+    reranker = ZenReranker.from_pretrained(num_threads=1)
+    reranker.rerank("water", documents, k=1, deadline_ms=60_000)  # teaches the machine's pace
+    fingerprint = storing.checkpoint_fingerprint
+
+    def slow_fingerprint(folder: Path) -> str:
+        time.sleep(0.5)
+        return fingerprint(folder)
+
+    monkeypatch.setattr(storing, "checkpoint_fingerprint", slow_fingerprint)
+    work = reranker.rerank("water", documents, k=1, early_stop=0.9, deadline_ms=400).work
+    assert work.num_scored > 0
+
+
+def test_calibration_scores_what_rerank_does_with_a_default_prompt(tmp_path: Path) -> None:
+    pytest.importorskip("bm25s")
+    pytest.importorskip("rich")
+    folder = save_reranker(tmp_path / "model")
+    settings = {
+        "model_type": "CrossEncoder",
+        "prompts": {"web": "water mill "},
+        "default_prompt_name": "web",
+    }
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    (folder / "modules.json").write_text('[{"type": "Transformer", "path": ""}]')
+    reranker = ZenReranker.from_pretrained(folder, num_threads=1, activation="identity")
+    request = Request("q", "a query", ("0", "1", "2"), tuple(SENTENCES[:3]))
+    scored = run._score(reranker, "collection", request)
+    np.testing.assert_array_equal(scored.logits, reranker.score(request.query, request.documents))
+    plain = reranker.engine.logits([request.query] * 3, request.documents)[:, 0]
+    assert not np.array_equal(scored.logits, plain)
 
 
 def test_calibrate_command_fits_a_model_that_then_stops_early(

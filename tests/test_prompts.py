@@ -7,6 +7,7 @@ tokenizer that transformers loads, lists of ids joined and cut.
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,27 @@ def test_long_query_is_cut_to_its_share_as_documented_unless_refused(
     assert prompt(own("longest_first"), query, document) == expected
     with pytest.raises(InvalidArgumentError, match="leaves nothing of its document"):
         prompt(own("only_second"), query, document)
+
+
+def test_first_cut_of_a_document_and_of_a_query_is_said(
+    folders: dict[Callable[[Path], Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="zen_fast")
+    template = TEMPLATES["bge-reranker-v2-gemma"]
+    own = load_stock(folders[save_gemma]).prompt_tokenizer(
+        template, longest_supported=LONGEST, max_length=300
+    )
+    own.encode_pairs(["short"], ["short"])
+    assert not caplog.records
+    for _ in range(2):
+        own.encode_pairs(["short", "short"], ["short", "word " * 400])
+        own.encode_pairs(["word " * 400] * 3, ["short"] * 3)
+    messages = [record.getMessage() for record in caplog.records]
+    limit = "were cut off to fit into max_length=300 tokens"
+    assert [message.partition(limit)[0] for message in messages] == [
+        "1 of 2 documents ",
+        "1 of 1 queries ",
+    ]
 
 
 def test_default_limit_is_the_documented_one(

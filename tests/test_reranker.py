@@ -288,11 +288,17 @@ def test_from_pretrained_wrong_arguments_raise(folder: Path) -> None:
         ({"token_cache_mb": math.inf}, InvalidArgumentError, "token_cache_mb=inf"),
         ({"token_cache_mb": "8"}, InvalidTypeError, "token_cache_mb is a str"),
         ({"activation": "sigmod"}, InvalidArgumentError, "activation='sigmod'"),
+        ({"calibration": 3}, InvalidTypeError, "calibration is a int"),
+        ({"max_windows": 3}, InvalidArgumentError, "pass long_documents='chunk'"),
+        ({"window_overlap": 0.5}, InvalidArgumentError, "pass long_documents='chunk'"),
+        ({"revision": "main"}, InvalidArgumentError, "is of a model on the hub"),
     ):
         with pytest.raises(error, match=message):
             ZenReranker.from_pretrained(folder, **options)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="max_lenght"):
         ZenReranker.from_pretrained(folder, max_lenght=3)  # type: ignore[call-arg]
+    with pytest.raises(InvalidArgumentError, match="'zen-mini' is the folder"):
+        ZenReranker.from_pretrained(revision="main")
     with pytest.raises(ModelNotFoundError):
         ZenReranker.from_pretrained(folder / "nothing")
     for model in (None, 7):

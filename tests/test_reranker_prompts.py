@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_rerankers import save_reranker
 
-from zen_fast import InvalidArgumentError, PromptTemplate, ZenReranker
+from zen_fast import InvalidArgumentError, InvalidTypeError, PromptTemplate, ZenReranker
 from zen_fast.checkpoint import load_checkpoint
 from zen_fast.checkpoint.quantized import save_quantized
 
@@ -54,6 +54,8 @@ def test_instruction_goes_where_the_template_says(folder: Path) -> None:
     assert prompted.batch_rerank(QUERIES, lists, instruction=instruction) == stock.batch_rerank(
         queries, lists
     )
+    with pytest.raises(InvalidTypeError, match="instruction is a int"):
+        prompted.score(QUERIES[0], DOCUMENTS, instruction=5)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="needs an instruction"):
         prompted.score(QUERIES[0], DOCUMENTS)
 

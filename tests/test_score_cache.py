@@ -56,6 +56,22 @@ def test_get_tells_apart_what_differs_only_in_where_texts_end() -> None:
     assert cache.get("abc", [""]) == [None]
 
 
+def test_get_tells_instructions_apart_from_queries_and_from_each_other() -> None:
+    cache = make_cache()
+    cache.put("world", [("d", score(1.0))], instruction="hello")
+    assert cache.get("world", ["d"], "hello") != [None]
+    for query, instruction in (
+        ("5 hello world", None),
+        ("hello world", None),
+        ("world", None),
+        ("world", ""),
+        ("hello", "world"),
+    ):
+        assert cache.get(query, ["d"], instruction) == [None]
+    cache.put("world", [("d", score(2.0))], instruction="")
+    assert cache.get("world", ["d"]) == [None]
+
+
 def test_get_tells_models_apart_in_one_store() -> None:
     store = MemoryStore(100_000)
     make_cache(b"ab", store).put("c", [("d", score(1.0))])

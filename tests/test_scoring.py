@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,26 @@ def test_an_instruction_is_part_of_what_the_cache_is_asked(
     for instruction in (None, "a", "b", "a", None, "1 a"):
         scorer.scores(["q"], ["d"], None, instruction)
     assert asked == [None, "a", "b", "1 a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_anything_was_locked_scores(
+    open_reranker: Callable[..., ZenReranker],
+) -> None:
+    reranker = open_reranker(score_cache="memory")
+    expected = reranker.score(QUERIES[0], DOCUMENTS)
+    holders = (reranker.engine, reranker._early_stop, reranker._pace)
+    with ExitStack() as stack:
+        for holder in holders:
+            stack.enter_context(holder._lock)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # a lock that is never released ends it
+            ranking = reranker.rerank(QUERIES[1], DOCUMENTS, 2, early_stop=0.9, deadline_ms=50_000)
+            agrees = np.array_equal(reranker.score(QUERIES[0], DOCUMENTS), expected)
+            os._exit(0 if agrees and len(ranking) == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_scores_are_right_under_threads(open_reranker: Callable[..., ZenReranker]) -> None:

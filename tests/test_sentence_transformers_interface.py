@@ -25,6 +25,7 @@ from zen_fast import (
     UnsupportedModelError,
     ZenReranker,
 )
+from zen_fast.placement import device_names
 
 QUERY = SENTENCES[0]
 PAIRS = [(query, document) for query in SENTENCES[:3] for document in (*SENTENCES, *ODD_TEXTS)]
@@ -189,7 +190,13 @@ def test_wrong_calls_raise(one_label: tuple[CrossEncoder, ZenReranker]) -> None:
         (lambda: own.predict([("q", None)]), InvalidTypeError, r"inputs\[0\]\[1\] is None"),
         (lambda: own.predict([(None, "d")]), InvalidTypeError, r"inputs\[0\]\[0\] is None"),
         (lambda: own.predict(PAIRS, batch_size=0), InvalidArgumentError, "batch_size=0"),
+        (lambda: own.predict(PAIRS, batch_size="3"), InvalidTypeError, "batch_size is a str"),
+        (lambda: own.predict(PAIRS, batch_size=None), InvalidTypeError, "batch_size is a NoneType"),
         (lambda: own.predict(PAIRS, device="cuda"), UnsupportedDeviceError, "device='cuda'"),
+        (lambda: own.predict(PAIRS, prompt=5), InvalidTypeError, "prompt is a int"),
+        (lambda: own.predict(PAIRS, prompt_name=["a"]), InvalidTypeError, "prompt_name is a list"),
+        (lambda: own.rank(QUERY, ["d"], top_k="2"), InvalidTypeError, "top_k is a str"),
+        (lambda: own.rank(QUERY, ["d"], top_k=-1), InvalidArgumentError, "top_k=-1"),
         (lambda: own.predict(PAIRS, pool={}), InvalidArgumentError, "pool is not supported"),
         (lambda: own.predict(PAIRS, prompt_name="x"), InvalidArgumentError, "prompts are none"),
         (lambda: own.predict(PAIRS, activation_fn=3), InvalidTypeError, "activation_fn is a int"),
@@ -200,6 +207,30 @@ def test_wrong_calls_raise(one_label: tuple[CrossEncoder, ZenReranker]) -> None:
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [torch.sigmoid, lambda x: torch.sigmoid(x / 2), lambda x: x.sigmoid(), torch.nn.Softsign()],
+    ids=["torch.sigmoid", "of a tensor", "method", "module"],
+)
+def test_activation_function_of_tensors_equals_stock(
+    one_label: tuple[CrossEncoder, ZenReranker], function: Any
+) -> None:
+    stock, own = one_label
+    expected = stock.predict(PAIRS, activation_fn=function)
+    np.testing.assert_allclose(own.predict(PAIRS, activation_fn=function), expected, atol=1e-5)
+
+
+def test_device_may_be_named_where_it_is_the_rerankers(
+    one_label: tuple[CrossEncoder, ZenReranker],
+) -> None:
+    own = one_label[1]
+    for device in (None, "cpu", torch.device("cpu")):
+        own.predict(PAIRS, device=device)  # type: ignore[arg-type]
+    assert device_names(["cuda"]) == {"cuda", "cuda:0"}
+    assert device_names(["cuda:1", "cuda:2"]) == {"cuda", "cuda:1", "cuda:2"}
+    assert device_names(["auto"]) == device_names(["cpu"]) == {"cpu"}
 
 
 def test_tensors_without_torch_raise_before_anything_is_scored(

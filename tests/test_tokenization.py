@@ -211,13 +211,33 @@ def test_encode_pairs_repairs_surrogates(folders: dict[str, Path]) -> None:
     assert own_pair(own, "q", "\ud83d\ude00") == own_pair(own, "q", "😀")
 
 
+def test_encode_pairs_that_cuts_queries_warns_once(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(folders["bert"])
+    caplog.set_level(logging.WARNING, logger="zen_fast")
+    own = settings.pair_tokenizer(longest_supported=LONGEST, max_length=20)
+    for _ in range(2):
+        own.encode_pairs(["zen " * 30, "zen ", "zen " * 30], ["fits", "zen " * 16, "fits"])
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("1 of 2 queries were cut off to fit into max_length=20 tokens")
+    assert 'truncation="only_second"' in message
+    chunking = settings.pair_tokenizer(
+        longest_supported=LONGEST, max_length=20, long_documents="chunk"
+    )
+    chunking.encode_windows(["zen " * 30], ["zen " * 90])
+    assert caplog.records[1].getMessage().startswith("1 of 1 queries were cut off")
+    assert len(caplog.records) == 2
+
+
 def test_encode_pairs_that_cuts_documents_warns_once(
     folders: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = load(folders["bert"])
     caplog.set_level(logging.WARNING, logger="zen_fast")
     own = settings.pair_tokenizer(longest_supported=LONGEST, max_length=20)
-    own.encode_pairs(["zen " * 30, "zen"], ["fits", "zen " * 16])  # a query is cut, no document
+    own.encode_pairs(["zen"], ["zen " * 16])
     assert not caplog.records
     documents = ["zen " * 17, "short", "zen " * 90] * 20
     with ThreadPoolExecutor(8) as pool:

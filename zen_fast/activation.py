@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def activation_from(value: object, argument: str = "activation") -> ScoreActivat
 
     Args:
         value: a name such as "sigmoid", a torch path such as "torch.nn.Sigmoid", a torch module or
-            its class, or a function over a numpy array (n, num_labels) fp32.
+            its class, or a function over a numpy array (n, num_labels) fp32, or over a tensor.
         argument: what error messages call it.
 
     Raises:
@@ -106,9 +107,10 @@ def activation_from(value: object, argument: str = "activation") -> ScoreActivat
         if known is not None and getattr(value, "dim", None) in (None, 1, -1):
             return known
     if _is_torch_module(kind):
-        return _run_by_torch(value() if isinstance(value, type) else value, kind.__name__)
+        module = value() if isinstance(value, type) else value
+        return ScoreActivation(kind.__name__, partial(_run_by_torch, module), keeps_order=False)
     name = getattr(value, "__name__", kind.__name__)
-    return ScoreActivation(name, value, keeps_order=False)
+    return ScoreActivation(name, partial(_run, value), keeps_order=False)
 
 
 def default_activation(
@@ -157,11 +159,17 @@ def _is_torch_module(kind: type) -> bool:
     return torch is not None and issubclass(kind, torch.nn.Module)
 
 
-def _run_by_torch(module: Any, name: str) -> ScoreActivation:
+def _run(function: Callable[[Any], Any], logits: Scores) -> Any:
+    """`function` of the array or, where it is one of torch and refuses that, of a tensor."""
+    try:
+        return function(logits)
+    except (AttributeError, TypeError):
+        if "torch" not in sys.modules:
+            raise
+        return _run_by_torch(function, logits)
+
+
+def _run_by_torch(function: Callable[[Any], Any], logits: Scores) -> Any:
     torch: Any = sys.modules["torch"]
-
-    def run(logits: Scores) -> Any:
-        with torch.inference_mode():
-            return module(torch.from_numpy(logits)).numpy()
-
-    return ScoreActivation(name, run, keeps_order=False)
+    with torch.inference_mode():
+        return function(torch.from_numpy(logits)).numpy()

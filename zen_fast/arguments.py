@@ -12,11 +12,32 @@ from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 
 def positive_count(name: str, value: object) -> int:
     """`value` as a whole number of at least 1."""
+    return whole_number(name, value, least=1)
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """`value` as a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a whole number")
-    if value < 1:
-        raise InvalidArgumentError(f"{name}={value}: it must be at least 1")
+    if value < least:
+        raise InvalidArgumentError(f"{name}={value}: it must be at least {least}")
     return int(value)
+
+
+def optional_text(name: str, value: object) -> str | None:
+    """`value`, a text or None."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a text, or None")
+    return value
+
+
+def optional_path(name: str, value: object) -> Path | None:
+    """`value` as a path, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str | Path):
+        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a path, or None")
+    return Path(value)
 
 
 def megabytes(name: str, value: object) -> int:

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from zen_fast.activation import ScoreActivation, activation_from, default_activation
-from zen_fast.arguments import megabytes, positive_count
+from zen_fast.arguments import megabytes, optional_path, positive_count
 from zen_fast.checkpoint import Checkpoint, load_checkpoint
 from zen_fast.early_stop.planning import EarlyStop
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.engine_group import EngineGroup
 from zen_fast.errors import InvalidArgumentError, UnsupportedModelError
-from zen_fast.placement import MakeBackend, make_backend, split_devices
+from zen_fast.placement import MakeBackend, device_names, make_backend, split_devices
 from zen_fast.prompts.loading import Prompt, load_prompt
 from zen_fast.prompts.template import PromptTemplate
 from zen_fast.quantization import at_precision
@@ -24,7 +24,13 @@ from zen_fast.scoring import Scorer
 from zen_fast.sensitive_layers import sensitive_layers
 from zen_fast.sentence_transformers_settings import SentenceTransformersSettings, read_settings
 from zen_fast.spec import EncoderSpec
-from zen_fast.tokenization import LongDocuments, PairTokenizer, PromptTokenizer, Truncation
+from zen_fast.tokenization import (
+    DEFAULT_WINDOW_OVERLAP,
+    LongDocuments,
+    PairTokenizer,
+    PromptTokenizer,
+    Truncation,
+)
 from zen_fast.tokenization.stock_tokenizer import StockTokenizer, load_stock_tokenizer
 
 AnyTokenizer = PairTokenizer | PromptTokenizer
@@ -63,6 +69,8 @@ class Parts:
     activation: ScoreActivation
     settings: SentenceTransformersSettings
     early_stop: EarlyStop
+    devices: frozenset[str]
+    """Names that PyTorch has for where it runs."""
 
 
 def assemble(model: str | Path, choices: Choices) -> Parts:
@@ -78,13 +86,15 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
         max_length = positive_count("max_length", max_length)
     if num_threads is not None:
         num_threads = positive_count("num_threads", num_threads)
+    calibration = optional_path("calibration", choices.calibration)
+    _refuse_idle_windows(choices)
     activation = None if choices.activation is None else activation_from(choices.activation)
     store = open_score_store(
         choices.score_cache, capacity_mb=choices.score_cache_mb, ttl_s=choices.score_cache_ttl_s
     )
+    devices = split_devices(choices.device)
     makers = [
-        make_backend(choices.backend, each, choices.precision, num_threads)
-        for each in split_devices(choices.device)
+        make_backend(choices.backend, each, choices.precision, num_threads) for each in devices
     ]
     checkpoint = load_checkpoint(model, revision=choices.revision, token=choices.token)
     stock = load_stock_tokenizer(checkpoint.folder, checkpoint.config, checkpoint.tokenizer_config)
@@ -112,12 +122,12 @@ def assemble(model: str | Path, choices: Choices) -> Parts:
     if store is not None:
         arithmetic = engine.backend.arithmetic
         cache = ScoreCache(store, _fingerprint(stock, prompt, tokenizer, encoder, arithmetic))
-    calibration = None if choices.calibration is None else Path(choices.calibration)
     return Parts(
         scorer=Scorer(engine, cache),
         activation=activation or _activation(str(model), checkpoint, settings, prompt),
         settings=settings,
         early_stop=EarlyStop(checkpoint.folder, calibration, engine.can_pause),
+        devices=device_names(devices),
     )
 
 
@@ -142,6 +152,20 @@ def read_prompt(
         model=str(model),
         template=template,
     )
+
+
+def _refuse_idle_windows(choices: Choices) -> None:
+    if choices.long_documents != "truncate":
+        return
+    for name, value, default in (
+        ("window_overlap", choices.window_overlap, DEFAULT_WINDOW_OVERLAP),
+        ("max_windows", choices.max_windows, None),
+    ):
+        if value != default:
+            raise InvalidArgumentError(
+                f"{name}={value!r} is of windows, and long_documents='truncate' reads none: pass "
+                "long_documents='chunk', or leave it out"
+            )
 
 
 def answering(checkpoint: Checkpoint, prompt: Prompt | None) -> Checkpoint:

@@ -16,6 +16,7 @@ from zen_fast.backends import Backend, PausingBackend, PrefixingBackend
 from zen_fast.batching import PackedBatch, Prefix, TokenizedPair, pack, read_part, schedule
 from zen_fast.encoded import EncodedPairs, PairScores, windowed
 from zen_fast.errors import OutOfDeviceMemoryError, UnsupportedModelError
+from zen_fast.fork_safety import renew_in_children
 from zen_fast.pausing import PausedPairs
 from zen_fast.prefix_cache import PrefixCache, PrefixCacheStatistics
 from zen_fast.progress import ProgressBar
@@ -29,7 +30,7 @@ PAIRS_AHEAD = 4096
 
 
 class Engine:
-    """Scores pairs of texts with one model; safe under threads.
+    """Scores pairs of texts with one model; safe under threads and, on the CPU, across forks.
 
     Args:
         backend: the encoder, ready to run.
@@ -63,6 +64,7 @@ class Engine:
         self.token_budget = token_budget
         self._full_budget = token_budget
         self._lock = threading.Lock()
+        renew_in_children(self)
         self._tokenize_seconds = 0.0
         has_prefixes = spec.causal or spec.query_independent
         self._prefix_cache = PrefixCache(
@@ -208,6 +210,9 @@ class Engine:
                 raise error
             self.token_budget //= 2
         logger.warning("%s; batches have at most %d tokens from now on", error, self.token_budget)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()
 
     def prefix_cache_statistics(self) -> PrefixCacheStatistics:
         """Tokens computed and saved, and size, of what sequences begin with."""

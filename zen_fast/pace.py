@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from zen_fast.fork_safety import renew_in_children
+
 _WEIGHT_OF_NEWEST = 0.2
 _DEVIATIONS = 2.5
 """Above the mean: what is promised holds for nearly every run, at the price of ending early."""
@@ -19,7 +21,7 @@ class _Size:
 
 
 class Pace:
-    """Seconds that a run of so many tokens takes here; safe under threads.
+    """Seconds that a run of so many tokens takes here; safe under threads and across forks.
 
     Small runs cost more per token, so each power of two has a mean and a deviation of its own, in
     which newer runs count for more.
@@ -28,6 +30,7 @@ class Pace:
     def __init__(self) -> None:
         self._sizes: dict[int, _Size] = {}
         self._lock = threading.Lock()
+        renew_in_children(self)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """A run of `num_tokens` took `seconds`."""
@@ -49,3 +52,6 @@ class Pace:
             wanted = num_tokens.bit_length()
             size = self._sizes[min(self._sizes, key=lambda known: abs(known - wanted))]
             return num_tokens * (size.mean + _DEVIATIONS * size.deviation)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zen_fast.backends import Backend
 from zen_fast.encoder import Encoder
@@ -51,6 +51,16 @@ def split_devices(device: str) -> list[str]:
     if len(set(numbers)) < len(numbers):
         raise InvalidArgumentError(f"device={device!r}: each GPU may be named once")
     return [f"cuda:{number}" for number in numbers]
+
+
+def device_names(devices: Sequence[str]) -> frozenset[str]:
+    """What PyTorch may call the devices that `split_devices` gave."""
+    names = set(devices)
+    if "auto" in names:
+        names = {"cpu"}
+    elif "cpu" not in names:
+        names |= {"cuda", "cuda:0"} if "cuda" in names else {"cuda"}
+    return frozenset(names)
 
 
 def make_backend(backend: str, device: str, precision: str, num_threads: int | None) -> MakeBackend:

@@ -59,6 +59,7 @@ class ZenReranker(SentenceTransformersInterface):
         self._prompts = dict(parts.settings.prompts)
         self._default_prompt = parts.settings.default_prompt
         self._early_stop = parts.early_stop
+        self._devices = parts.devices
         self._pace = Pace()
 
     @classmethod
@@ -125,8 +126,8 @@ class ZenReranker(SentenceTransformersInterface):
             window_overlap: share of a window that the next one repeats at least.
             max_windows: windows read of a long document, those that share most of the query's
                 words; None for all.
-            calibration: what `zen-fast calibrate` wrote, for `early_stop`; None for the one beside
-                the checkpoint.
+            calibration: what `zen-fast calibrate` wrote, for `early_stop`, loaded at once; None
+                for the one beside the checkpoint, loaded by the first call that needs it.
             revision: branch, tag or commit on the hub.
             token: access token of the hub, for private models.
 
@@ -280,7 +281,8 @@ class ZenReranker(SentenceTransformersInterface):
             early_stop: stop scoring where this share of the exact top k, on average over queries,
                 is expected to be found; between 0 and 1. It needs a model that is calibrated
                 (`zen-fast calibrate`; zen-mini is), and scores everything where it cannot know.
-            deadline_ms: milliseconds after which to return with what is scored.
+            deadline_ms: milliseconds after which to return with what is scored. They begin once
+                `early_stop`'s calibration is loaded, which the first call with it waits for.
             first_stage_weight: share of the first stage in the order, from 0 to 1: documents are
                 ranked by a weighted sum of both scores, each in deviations from its mean over the
                 candidates, which are mappings with the first stage's as `score`. The scores that
@@ -299,12 +301,15 @@ class ZenReranker(SentenceTransformersInterface):
             InvalidTypeError: the query is no text, one of the candidates is none, or has no `score`
                 to be weighed.
         """
+        share = share_to_find(early_stop)
+        if share is not None:
+            self._early_stop.load()
         started = time.perf_counter()
         query = query_text(query)
         documents = as_list(candidates, "candidates", "documents")
         texts = document_texts(documents, "candidates")
         self._check_ranking(k)
-        share, seconds = share_to_find(early_stop), deadline_seconds(deadline_ms)
+        seconds = deadline_seconds(deadline_ms)
         first_stage = FirstStage.of(documents, first_stage_weight)
         if first_stage is not None and not (share is None and seconds is None):
             raise _unscored_beside_weight()
@@ -313,12 +318,17 @@ class ZenReranker(SentenceTransformersInterface):
                 [query] * len(texts), texts, self._default_prompt, instruction=instruction
             )
             return self._ranked(documents, scores, k, first_stage)
-        (query,), instruction = self._prompted([query], self._default_prompt, instruction)
+        query, instruction = self.prompted(query, instruction)
         plan, why = self._plan(len(texts), k, share)
         deadline = None if seconds is None else Deadline(seconds, started, self._pace)
         with self._scorer.one_engine(len(texts)) as engine:
             waves = Waves(self._scorer, engine, query, instruction, texts, plan, deadline).run()
         return self._partly_ranked(documents, waves, plan.probe_layers, why, k)
+
+    def prompted(self, query: str, instruction: str | None = None) -> tuple[str, str | None]:
+        """Query and instruction as the engine takes them: with the checkpoint's default prompt."""
+        (query,), instruction = self._prompted([query], self._default_prompt, instruction)
+        return query, instruction
 
     def _plan(self, num_candidates: int, k: int | None, share: float | None) -> tuple[Plan, str]:
         """How to go through the candidates, and why not with fewer of them."""

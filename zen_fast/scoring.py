@@ -60,7 +60,7 @@ class Scorer:
             return known
         for query, group in groupby(pairs, key=lambda pair: pair[0]):
             documents = [document for _, document in group]
-            entries = self.cache.get(_asked(query, instruction), documents)
+            entries = self.cache.get(query, documents, instruction)
             for document, entry in zip(documents, entries, strict=True):
                 if entry is not None:
                     known[query, document] = entry
@@ -77,7 +77,7 @@ class Scorer:
             for index, (query, document) in enumerate(pairs)
         ]
         for query, group in groupby(entries, key=lambda entry: entry[0]):
-            self.cache.put(_asked(query, instruction), [entry for _, entry in group])
+            self.cache.put(query, [entry for _, entry in group], instruction)
 
     def one_engine(self, num_pairs: int) -> AbstractContextManager[Engine]:
         """The engine that takes one query's `num_pairs`."""
@@ -105,11 +105,6 @@ class Scorer:
             to = np.flatnonzero(is_cached)
             scores.put(to, known_scores([known[pair] for pair in pairs if pair in known]))
         return scores
-
-
-def _asked(query: str, instruction: str | None) -> str:
-    """The query as the cache knows it; lengths keep apart what is put together."""
-    return query if instruction is None else f"{len(instruction)} {instruction} {query}"
 
 
 def known_scores(entries: Sequence[CachedScore]) -> PairScores:

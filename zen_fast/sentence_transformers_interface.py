@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, softmax
+from zen_fast.arguments import optional_text, positive_count, whole_number
 from zen_fast.documents import as_list, document_text, query_text
 from zen_fast.errors import (
     InvalidArgumentError,
@@ -41,6 +42,7 @@ class SentenceTransformersInterface:
     _activation: ScoreActivation
     _prompts: Mapping[str, str]
     _default_prompt: str
+    _devices: frozenset[str]
 
     def predict(
         self,
@@ -87,7 +89,7 @@ class SentenceTransformersInterface:
             "predict", "activation_fct", activation_fct, "activation_fn", activation_fn
         )
         _warn_if_dropped("predict", num_workers=num_workers)
-        _check_call(batch_size, device, pool)
+        self._check_call(batch_size, device, pool)
         torch = _torch() if convert_to_tensor or not convert_to_numpy else None
         prompt = self._resolved_prompt(prompt, prompt_name)
         queries, documents, is_single = _split_pairs(inputs)
@@ -140,7 +142,9 @@ class SentenceTransformersInterface:
             convert_to_numpy=convert_to_numpy,
             convert_to_tensor=convert_to_tensor,
         )
-        _check_call(batch_size, device, pool)
+        self._check_call(batch_size, device, pool)
+        if top_k is not None:
+            top_k = whole_number("top_k", top_k, least=0)
         if self._engine.spec.head.num_labels != 1:
             raise InvalidArgumentError(
                 f"rank needs a model with one label; this one has "
@@ -165,7 +169,22 @@ class SentenceTransformersInterface:
             ranked.append(entry)
         return ranked
 
+    def _check_call(self, batch_size: int, device: str | None, pool: object) -> None:
+        positive_count("batch_size", batch_size)
+        if device is not None and str(device) not in self._devices:
+            here = " or ".join(map(repr, sorted(self._devices)))
+            raise UnsupportedDeviceError(
+                f"device={device!r}: this reranker is on {here}; leave it out, or load another "
+                "with from_pretrained(device=…)"
+            )
+        if pool is not None:
+            raise InvalidArgumentError(
+                "pool is not supported: one reranker uses every core; leave it out"
+            )
+
     def _resolved_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        prompt = optional_text("prompt", prompt)
+        prompt_name = optional_text("prompt_name", prompt_name)
         if prompt is not None:
             return prompt
         if prompt_name is None:
@@ -198,6 +217,7 @@ class SentenceTransformersInterface:
 
         It is for an instruction that is not given, where the model takes one.
         """
+        instruction = optional_text("instruction", instruction)
         if not self._engine.tokenizer.takes_instruction:
             return [prompt + query for query in queries], instruction
         return queries, prompt if instruction is None and prompt else instruction
@@ -235,17 +255,6 @@ def _split_pairs(inputs: Any) -> tuple[list[str], list[str], bool]:
         queries.append(query_text(pair[0], f"{name}[0]"))
         documents.append(document_text(pair[1], f"{name}[1]"))
     return queries, documents, is_single
-
-
-def _check_call(batch_size: int, device: str | None, pool: object) -> None:
-    if batch_size <= 0:
-        raise InvalidArgumentError(f"batch_size={batch_size}: it must be at least 1")
-    if device is not None and str(device) != "cpu":
-        raise UnsupportedDeviceError(f"device={device!r}: accepted are None and 'cpu'")
-    if pool is not None:
-        raise InvalidArgumentError(
-            "pool is not supported: one reranker uses every core; leave it out"
-        )
 
 
 def _torch() -> Any:

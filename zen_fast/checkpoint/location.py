@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from zen_fast.errors import InvalidTypeError, MissingDependencyError, ModelNotFoundError
+from zen_fast.errors import (
+    InvalidArgumentError,
+    InvalidTypeError,
+    MissingDependencyError,
+    ModelNotFoundError,
+)
 
 EMBEDDED_MODELS_FOLDER = Path(__file__).parent.parent / "models"
 
@@ -43,18 +48,29 @@ def locate(model: str | Path, revision: str | None = None, token: str | None = N
 
     Raises:
         ModelNotFoundError: it is none of these, or the hub cannot be reached.
+        InvalidArgumentError: a `revision` of what is not on the hub.
         InvalidTypeError: it is neither a text nor a path.
     """
     if not isinstance(model, str | Path):
         raise InvalidTypeError(f"model is a {type(model).__name__}; give {_accepted_names()}")
-    if model in embedded_models():
-        return EMBEDDED_MODELS_FOLDER / model
-    folder = Path(model).expanduser()
-    if model != "" and folder.is_dir():
+    folder = _local_folder(model)
+    if folder is not None:
+        if revision is not None:
+            raise InvalidArgumentError(
+                f"revision={revision!r} is of a model on the hub, but {str(model)!r} is the folder "
+                f"{folder}; leave it out"
+            )
         return folder
     if isinstance(model, Path) or not _HUB_ID.fullmatch(model):
         raise ModelNotFoundError(f"there is no folder {str(model)!r}; give {_accepted_names()}")
     return _download(model, revision, token)
+
+
+def _local_folder(model: str | Path) -> Path | None:
+    if model in embedded_models():
+        return EMBEDDED_MODELS_FOLDER / model
+    folder = Path(model).expanduser()
+    return folder if model != "" and folder.is_dir() else None
 
 
 def embedded_models() -> list[str]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from pathlib import Path
 
 from zen_fast.early_stop.calibration import Calibration
 from zen_fast.early_stop.search import TopKSearch
 from zen_fast.early_stop.storing import FILE_NAME, load_calibration, without_probe
 from zen_fast.errors import CheckpointError
+from zen_fast.fork_safety import renew_in_children
 
 
 class EarlyStop:
-    """Plans for one model; its calibration is read when the first is asked for.
+    """Plans for one model; safe under threads and across forks.
 
     Args:
         folder: of the checkpoint.
-        path: of the calibration; None for the one beside the checkpoint, if there is one.
+        path: of the calibration, which is loaded at once; None for the one beside the checkpoint,
+            if there is one, which is loaded when it is needed first.
         can_pause: whether the backend can give up candidates between layers.
+
+    Raises:
+        CheckpointError: there is no calibration at `path`, or `load` refuses it.
     """
 
     def __init__(self, folder: Path, path: Path | None, can_pause: bool) -> None:
@@ -27,14 +31,26 @@ class EarlyStop:
         self._folder = folder
         self._path = path or folder / FILE_NAME
         self._can_pause = can_pause
+        self._calibration: Calibration | None = None
+        self._is_loaded = False
         self._lock = threading.Lock()
+        renew_in_children(self)
+        if path is not None:
+            self.load()
 
-    @cached_property
-    def _calibration(self) -> Calibration | None:
-        if not self._path.is_file():
-            return None
-        calibration = load_calibration(self._path, self._folder)
-        return calibration if self._can_pause else without_probe(calibration)
+    def load(self) -> None:
+        """Read the calibration, once; that it is the checkpoint's takes a reading of its weights.
+
+        Raises:
+            CheckpointError: the calibration cannot be read, or is one of another checkpoint.
+        """
+        with self._lock:
+            if self._is_loaded:
+                return
+            if self._path.is_file():
+                calibration = load_calibration(self._path, self._folder)
+                self._calibration = calibration if self._can_pause else without_probe(calibration)
+            self._is_loaded = True
 
     def plan(
         self, num_candidates: int, k: int | None, share: float
@@ -46,11 +62,14 @@ class EarlyStop:
         """
         if k is None or k >= num_candidates:
             return None, f"all {num_candidates} candidates are asked for"
-        with self._lock:
-            calibration = self._calibration
+        self.load()
+        calibration = self._calibration
         if calibration is None:
             return None, f"not calibrated: run zen-fast calibrate {self._folder}"
         allowance = calibration.allowance(k, share)
         if allowance is None:
             return None, f"no calibrated way to stop early keeps {share:g} of the top {k}"
         return TopKSearch(calibration, allowance, num_candidates, k), ""
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()

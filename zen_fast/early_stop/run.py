@@ -36,8 +36,7 @@ def run(options: argparse.Namespace) -> int:
     reranker = ZenReranker.from_pretrained(
         options.model, precision=options.precision, num_threads=options.threads
     )
-    engine = reranker.engine
-    assert isinstance(engine, Engine)  # on one CPU
+    engine = _engine(reranker)
     requests = [each for target in options.data for each in _requests(target, options)]
     if not requests:
         raise InvalidArgumentError(
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         scoring = progress.add_task("scoring: queries", total=len(requests))
         lists = []
         for collection, request in requests:
-            lists.append(_score(engine, collection, request))
+            lists.append(_score(reranker, collection, request))
             progress.advance(scoring)
         fitting = progress.add_task(
             "fitting: allowances", total=sum(1 for _ in candidates(bool(probe_layers(engine))))
@@ -73,9 +72,17 @@ def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, R
             yield collection.name, request
 
 
-def _score(engine: Engine, collection: str, request: Request) -> ScoredList:
-    queries = [request.query] * len(request.documents)
-    pairs = engine.encode(queries, request.documents).sequences
+def _engine(reranker: ZenReranker) -> Engine:
+    assert isinstance(reranker.engine, Engine)  # on one CPU
+    return reranker.engine
+
+
+def _score(reranker: ZenReranker, collection: str, request: Request) -> ScoredList:
+    """Of the very sequences that `rerank` reads."""
+    engine = _engine(reranker)
+    query, instruction = reranker.prompted(request.query)
+    queries = [query] * len(request.documents)
+    pairs = engine.encode(queries, request.documents, instruction).sequences
     return score_list(engine, collection, pairs, probe_layers(engine))
 
 

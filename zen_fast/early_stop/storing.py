@@ -17,6 +17,7 @@ from zen_fast.errors import CheckpointError
 FILE_NAME = "early_stop.json"
 
 _FORMAT = 2
+_BLOCK_BYTES = 1 << 20
 _DIGITS = 5
 """Significant ones: more would be noise of the fit."""
 
@@ -26,7 +27,9 @@ def checkpoint_fingerprint(folder: Path) -> str:
     digest = blake2b(digest_size=16)
     for path in [*sorted(folder.glob("*.safetensors")), folder / "tokenizer.json"]:
         if path.is_file():
-            digest.update(path.read_bytes())
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
     return digest.hexdigest()
 
 

@@ -41,12 +41,14 @@ class ScoreCache:
         self._hits = self._misses = 0
         renew_in_children(self)
 
-    def get(self, query: str, documents: Sequence[str]) -> list[CachedScore | None]:
+    def get(
+        self, query: str, documents: Sequence[str], instruction: str | None = None
+    ) -> list[CachedScore | None]:
         """The score of each document for `query`, in order; None where it is not known.
 
         A value that is damaged counts as not known.
         """
-        values = self._store.get(list(self._keys(query, documents)))
+        values = self._store.get(list(self._keys(query, instruction, documents)))
         found = [None if value is None else from_bytes(value) for value in values]
         num_misses = found.count(None)
         with self._lock:
@@ -54,9 +56,14 @@ class ScoreCache:
             self._misses += num_misses
         return found
 
-    def put(self, query: str, scored: Sequence[tuple[str, CachedScore]]) -> None:
+    def put(
+        self,
+        query: str,
+        scored: Sequence[tuple[str, CachedScore]],
+        instruction: str | None = None,
+    ) -> None:
         """Remember documents with their scores for `query`."""
-        keys = self._keys(query, (document for document, _ in scored))
+        keys = self._keys(query, instruction, (document for document, _ in scored))
         self._store.put(
             [(key, to_bytes(score)) for key, (_, score) in zip(keys, scored, strict=True)]
         )
@@ -75,10 +82,14 @@ class ScoreCache:
                 failures=of_store.failures,
             )
 
-    def _keys(self, query: str, documents: Iterable[str]) -> Iterator[bytes]:
-        """Digests of fingerprint, query and document; lengths keep apart what is concatenated."""
+    def _keys(
+        self, query: str, instruction: str | None, documents: Iterable[str]
+    ) -> Iterator[bytes]:
+        """Digests of all that a score depends on; lengths keep apart what is concatenated."""
+        # One byte keeps the empty instruction apart from none.
+        instructed = b"" if instruction is None else b"=" + _encoded(instruction)
         common = blake2b(digest_size=KEY_BYTES)
-        for part in (self._fingerprint, _encoded(query)):
+        for part in (self._fingerprint, _encoded(query), instructed):
             common.update(len(part).to_bytes(8, "little"))
             common.update(part)
         for document in documents:

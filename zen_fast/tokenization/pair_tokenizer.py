@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
 from zen_fast.batching import Int32Array, TokenizedPair
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.tokenization.cut_warning import CutWarning
 from zen_fast.tokenization.pair_layout import PairLayout, Run, learn_layout
 from zen_fast.tokenization.text_tokenizer import TextTokenizer
 from zen_fast.tokenization.token_cache import TokenCacheStatistics, TokenizedText
@@ -29,14 +28,12 @@ from zen_fast.tokenization.windows import (
     shown_characters,
 )
 
-logger = logging.getLogger(__name__)
-
 
 class PairTokenizer:
     """Tokenizes, truncates and assembles pairs exactly as the stock tokenizer would.
 
     Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`. The first
-    call that cuts documents off logs a warning.
+    call that cuts documents off logs a warning, and so does the first that cuts queries.
 
     Args:
         tokenizer: becomes this object's own; its padding and truncation are switched off.
@@ -104,8 +101,10 @@ class PairTokenizer:
             cache_bytes=cache_bytes,
             keeps_places=self._windows is not None,
         )
-        # Taken by the first warning and never given back.
-        self._right_to_warn = threading.Lock()
+        self._document_warning = _document_warning(layout.has_query)
+        self._query_warning = CutWarning(
+            "queries", " beside their documents", 'truncation="only_second" never cuts one'
+        )
 
     @property
     def max_length(self) -> int | None:
@@ -154,6 +153,7 @@ class PairTokenizer:
         texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         pairs: list[TokenizedPair] = []
+        cut_queries: set[str] = set()
         num_cut = 0
         for query, document in zip(queries, documents, strict=True):
             query_text, document_text = texts[query], texts[document]
@@ -163,11 +163,13 @@ class PairTokenizer:
                     num_query, num_document, self._room, self._truncation
                 )
             num_cut += num_document < document_text.num_tokens
+            if num_query < query_text.num_tokens:
+                cut_queries.add(query)
             head = self._head(heads, query, query_text, num_query)
             pairs.append(self._layout.pair(head, self._cut(document_text.token_ids, num_document)))
-        if num_cut and self._windows is None and self._right_to_warn.acquire(blocking=False):
-            warn = _warn_of_cut if self._layout.has_query else _warn_of_cut_text
-            warn(num_cut, len(documents), self._max_length)
+        if self._windows is None:
+            self._document_warning.tell(num_cut, len(documents), self._max_length)
+        self._warn_of_queries(cut_queries, queries)
         return pairs
 
     def encode_windows(
@@ -193,12 +195,15 @@ class PairTokenizer:
         texts = self._texts.encode((*queries, *documents))
         heads: dict[tuple[str, int], Run] = {}
         windows: list[list[Window]] = []
+        cut_queries: set[str] = set()
         for query, document in zip(queries, documents, strict=True):
             query_text, document_text = texts[query], texts[document]
             num_query, longest = query_text.num_tokens, document_text.num_tokens
             if self._room is not None:
                 num_query = query_beside_windows(num_query, longest, self._room, self._truncation)
                 longest = self._room - num_query
+            if num_query < query_text.num_tokens:
+                cut_queries.add(query)
             head = self._head(heads, query, query_text, num_query)
             slices = self._windows.choose(
                 self._windows.cut(document_text.num_tokens, longest),
@@ -206,7 +211,12 @@ class PairTokenizer:
                 self._cut(query_text.token_ids, num_query),
             )
             windows.append([self._window(head, document, document_text, each) for each in slices])
+        self._warn_of_queries(cut_queries, queries)
         return windows
+
+    def _warn_of_queries(self, cut: set[str], queries: Sequence[str]) -> None:
+        if cut:
+            self._query_warning.tell(len(cut), len(set(queries)), self._max_length)
 
     def _window(
         self, head: Run, document: str, document_text: TokenizedText, window: slice
@@ -237,25 +247,12 @@ class PairTokenizer:
         return token_ids[:num_kept]
 
 
-def _warn_of_cut(num_cut: int, num_documents: int, max_length: int | None) -> None:
-    logger.warning(
-        "%d of %d documents were cut off to fit into max_length=%s tokens beside their query; "
-        'long_documents="chunk" reads all of them, a larger max_length more of them (this is said '
-        "once)",
-        num_cut,
-        num_documents,
-        max_length,
-    )
-
-
-def _warn_of_cut_text(num_cut: int, num_texts: int, max_length: int | None) -> None:
-    logger.warning(
-        "%d of %d texts were cut off to fit into max_length=%s tokens; where the model has more "
-        "positions, a larger max_length reads more of them (this is said once)",
-        num_cut,
-        num_texts,
-        max_length,
-    )
+def _document_warning(has_query: bool) -> CutWarning:
+    if has_query:
+        remedy = 'long_documents="chunk" reads all of them, a larger max_length more of them'
+        return CutWarning("documents", " beside their query", remedy)
+    remedy = "where the model has more positions, a larger max_length reads more of them"
+    return CutWarning("texts", "", remedy)
 
 
 def _refuse(instruction: str | None) -> None:

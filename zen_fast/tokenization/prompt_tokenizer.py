@@ -17,6 +17,7 @@ from zen_fast.prompts.template import (
     placeholders,
     split_at_document,
 )
+from zen_fast.tokenization.cut_warning import CutWarning
 from zen_fast.tokenization.seams import independent_pieces
 from zen_fast.tokenization.text_tokenizer import TextTokenizer
 from zen_fast.tokenization.token_cache import TokenCacheStatistics, TokenizedText
@@ -47,7 +48,8 @@ class _Surroundings:
 class PromptTokenizer:
     """Fills a template with pairs of texts, tokenized exactly as its parts would be.
 
-    Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`.
+    Safe under threads; a text that UTF-8 cannot carry is repaired, see `TextTokenizer`. The first
+    call that cuts documents off logs a warning, and so does the first that cuts queries.
 
     Args:
         tokenizer: becomes this object's own; its padding and truncation are switched off.
@@ -99,6 +101,12 @@ class PromptTokenizer:
         self._before, self._document = pieces[:index], pieces[index]
         self._after = pieces[index + 1 :]
         self._check_room()
+        self._document_warning = CutWarning(
+            "documents", " of their prompt", "a larger max_length reads more of them"
+        )
+        self._query_warning = CutWarning(
+            "queries", " to their share of it", 'truncation="only_second" never cuts one'
+        )
 
     @property
     def template(self) -> PromptTemplate:
@@ -159,6 +167,9 @@ class PromptTokenizer:
             for filling in fillings
             if texts[filled(self._document, filling)].num_tokens > around[filling["query"]].room
         ]
+        self._document_warning.tell(len(too_long), len(fillings), self._max_length)
+        num_cut = sum(self._cuts_query(filling, texts) for filling in by_query.values())
+        self._query_warning.tell(num_cut, len(by_query), self._max_length)
         texts |= self._texts.encode(
             text for each in too_long for text in self._cut_texts(each) if text not in texts
         )
@@ -190,9 +201,13 @@ class PromptTokenizer:
 
     def _fixed_ids(self, piece: str, filling: Filling, texts: Tokenized) -> Int32Array:
         token_ids = texts[filled(piece, filling)].token_ids
-        if self._query_limit is not None and "query" in placeholders(piece):
-            return token_ids[: self._query_limit]
-        return token_ids
+        return token_ids[: self._query_limit] if "query" in placeholders(piece) else token_ids
+
+    def _cuts_query(self, filling: Filling, texts: Tokenized) -> bool:
+        return any(
+            len(self._fixed_ids(piece, filling, texts)) < texts[filled(piece, filling)].num_tokens
+            for piece in (*self._before, *self._after)
+        )
 
     def _document_ids(self, room: int, filling: Filling, texts: Tokenized) -> Int32Array:
         """The document's piece in `room` tokens: the document's end gives way, not what follows."""
