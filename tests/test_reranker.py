@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -350,6 +351,19 @@ def test_properties_and_repr_say_what_it_is(folder: Path, reranker: ZenReranker)
     assert reranker.backend == "cpu"
     assert reranker.spec.num_layers == 2
     assert repr(reranker).startswith(f"ZenReranker({str(folder)!r}, architecture='bert'")
+    assert "backend='cpu', precision='fp32'" in repr(reranker)
+    quantized = ZenReranker.from_pretrained(folder, precision="int8")
+    assert quantized.precision == "int8"
+    assert "precision='int8'" in repr(quantized)
+
+
+def test_pickle_loads_what_was_loaded(folder: Path) -> None:
+    reranker = ZenReranker.from_pretrained(
+        folder, precision="int8", num_threads=1, activation="identity", max_length=20
+    )
+    copy = pickle.loads(pickle.dumps(reranker))
+    assert repr(copy) == repr(reranker)
+    np.testing.assert_array_equal(copy.score(QUERY, DOCUMENTS), reranker.score(QUERY, DOCUMENTS))
 
 
 def test_package_exports_are_lazy_and_complete() -> None:

@@ -58,6 +58,49 @@ def test_search_reranks_candidates(
     assert [line["score"] for line in lines] == [each.score for each in expected]
 
 
+def test_search_in_int8_and_in_time(
+    tmp_path: Path, passages: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = str(tmp_path / "index")
+    assert cli.main(["index", passages, index]) == 0
+    capsys.readouterr()
+    options = ["--rerank", "zen-mini", "--k", "2", "--json", "--threads", "1"]
+    assert cli.main(["search", "--index", index, *options, "--precision", "int8", QUERY]) == 0
+    reranker = ZenReranker.from_pretrained(precision="int8", num_threads=1)
+    expected = reranker.rerank(QUERY, ZenRetriever.load(index).retrieve(QUERY, 100), k=2)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["score"] for line in lines] == [each.score for each in expected]
+    late = ["--deadline-ms", "0.001", "--k", "50"]
+    assert cli.main(["search", "--index", index, *options, *late, " ".join(SENTENCES)]) == 0
+    said = capsys.readouterr()
+    assert "time was up" in said.err
+    assert json.loads(said.out.splitlines()[-1])["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--index", "{index}", "--early-stop", "0.9", "q"], "name one with --rerank"),
+        (["search", "--index", "{index}", "--deadline-ms", "9", "q"], "name one with --rerank"),
+        (
+            ["search", "--index", "{index}", "--rerank", "zen-mini", "--candidates", "0", "q"],
+            "--candidates 0",
+        ),
+    ],
+)
+def test_mistakes_beside_an_index_are_one_line(
+    tmp_path: Path,
+    passages: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    index = str(tmp_path / "index")
+    assert cli.main(["index", passages, index]) == 0
+    assert cli.main([each.format(index=index) for each in arguments]) == USER_MISTAKE
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -104,7 +104,7 @@ def make_backend(backend: str, device: str, precision: str, num_threads: int | N
         if "auto" in (backend, device, precision):
             logger.info(
                 "chose the cpu backend: %s, %s kernels, %d threads",
-                "int8" if encoder.weights.is_quantized else "fp32",
+                running.precision,
                 running.isa,
                 running.num_threads,
             )

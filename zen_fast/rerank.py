@@ -14,11 +14,13 @@ from typing import Any
 from zen_fast.command_line import run_command
 from zen_fast.document_files import FileDocument, read_documents
 from zen_fast.documents import RankedDocument
+from zen_fast.model_options import add_model_options, load_reranker
 from zen_fast.ranking import Work
 
 _EPILOG = """\
 examples:
   zen-fast rerank --query "what causes climate change" passages.txt
+  zen-fast rerank --query "what causes climate change" --precision int8 passages.txt
   zen-fast rerank --query "what causes climate change" --text-field body articles.jsonl
   grep -rh climate notes/ | zen-fast rerank --query "what causes climate change" --k 3 -
   zen-fast rerank --query "..." --json corpus.jsonl | jq -r .document._id
@@ -75,21 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
         "counts (default: truncate)",
     )
     parser.add_argument(
-        "--max-windows", type=int, metavar="N", help="windows read of a document (default: all)"
+        "--max-windows",
+        type=int,
+        metavar="N",
+        help="windows read of a document with --long-documents chunk (default: all)",
     )
-    parser.add_argument(
-        "--early-stop",
-        type=float,
-        metavar="SHARE",
-        help="stop where this share of the exact best is expected to be found; the file's order "
-        "is that of a first stage",
-    )
-    parser.add_argument(
-        "--deadline-ms", type=float, metavar="MS", help="return after so long with what is scored"
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads (default: every usable core)"
-    )
+    add_model_options(parser)
     return parser
 
 
@@ -100,19 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rerank(arguments: argparse.Namespace) -> int:
-    from zen_fast.reranker import ZenReranker
-
     documents = read_documents(arguments.file, arguments.format, arguments.text_field)
     if not documents:
         print(f"zen-fast: {arguments.file} has no documents", file=sys.stderr)
         return 0
-    reranker = ZenReranker.from_pretrained(
+    reranker = load_reranker(
         arguments.model,
+        arguments,
         max_length=arguments.max_length,
         template=arguments.template,
         long_documents=arguments.long_documents,
         max_windows=arguments.max_windows,
-        num_threads=arguments.threads,
     )
     ranking = reranker.rerank(
         arguments.query,
@@ -126,14 +117,18 @@ def _rerank(arguments: argparse.Namespace) -> int:
     shown = [(result.score, document.text) for result, document in ranked]
     for line in _json_lines(ranked) if arguments.json else table_lines(shown):
         print(line)
-    work = ranking.work
+    tell_work(ranking.work)
+    return 0
+
+
+def tell_work(work: Work) -> None:
+    """Say on stderr what was not scored, if anything, and why."""
     if work.is_partial or work.why:
         reason = work.why or _reason(work)
         print(
             f"zen-fast: scored {work.num_scored} of {work.num_candidates}: {reason}",
             file=sys.stderr,
         )
-    return 0
 
 
 def _reason(work: Work) -> str:

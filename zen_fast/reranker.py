@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,9 @@ class ZenReranker(SentenceTransformersInterface):
     Make one with `from_pretrained`. `predict` and `rank` are those of sentence-transformers.
     """
 
-    def __init__(self, model: str, parts: Parts) -> None:
+    def __init__(self, model: str | Path, choices: Choices, parts: Parts) -> None:
         self._model = model
+        self._choices = choices
         self._scorer = parts.scorer
         self._engine = parts.scorer.engine
         self._activation = parts.activation
@@ -159,12 +161,16 @@ class ZenReranker(SentenceTransformersInterface):
             revision=revision,
             token=token,
         )
-        return cls(str(model), assemble(model, choices))
+        return cls(model, choices, assemble(model, choices))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it was loaded with: another process loads its own."""
+        return _load, (type(self), self._model, self._choices)
 
     @property
     def model(self) -> str:
         """What was passed to `from_pretrained`."""
-        return self._model
+        return str(self._model)
 
     @property
     def engine(self) -> Engine | EngineGroup:
@@ -192,6 +198,11 @@ class ZenReranker(SentenceTransformersInterface):
         return self._engine.backend.name
 
     @property
+    def precision(self) -> str:
+        """What the layers' projections are computed in: "fp32", "int8", …"""
+        return self._engine.backend.precision
+
+    @property
     def activation(self) -> ScoreActivation:
         """From logits to scores."""
         return self._activation
@@ -215,10 +226,11 @@ class ZenReranker(SentenceTransformersInterface):
 
     def __repr__(self) -> str:
         return (
-            f"ZenReranker({self._model!r}, architecture={self.spec.architecture!r}, "
+            f"ZenReranker({self.model!r}, architecture={self.spec.architecture!r}, "
             f"num_layers={self.spec.num_layers}, hidden_size={self.spec.hidden_size}, "
             f"num_labels={self.num_labels}, max_length={self.max_length}, "
-            f"backend={self.backend!r}, activation={self._activation.name!r})"
+            f"backend={self.backend!r}, precision={self.precision!r}, "
+            f"activation={self._activation.name!r})"
         )
 
     def score(
@@ -455,9 +467,13 @@ class ZenReranker(SentenceTransformersInterface):
             positive_count("k", k)
         if self.num_labels != 1:
             raise InvalidArgumentError(
-                f"a ranking needs a model with one label; {self._model} has {self.num_labels}: "
+                f"a ranking needs a model with one label; {self.model} has {self.num_labels}: "
                 "use score, and choose a label"
             )
+
+
+def _load(kind: type[ZenReranker], model: str | Path, choices: Choices) -> ZenReranker:
+    return kind(model, choices, assemble(model, choices))
 
 
 def _unscored_beside_weight() -> InvalidArgumentError:

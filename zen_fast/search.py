@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from zen_fast.command_line import run_command
 from zen_fast.errors import InvalidArgumentError
-from zen_fast.rerank import table_lines
+from zen_fast.model_options import add_model_options, load_reranker
+from zen_fast.rerank import table_lines, tell_work
 
 _EPILOG = """\
 examples:
@@ -53,9 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--k", type=int, default=10, help="results to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per result")
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="of the reranker (default: every usable core)"
-    )
+    add_model_options(parser)
     return parser
 
 
@@ -73,7 +73,8 @@ def _search(arguments: argparse.Namespace) -> int:
         print("zen-fast: nothing found", file=sys.stderr)
     if arguments.json:
         for rank, (score, document) in enumerate(found, start=1):
-            print(json.dumps({"rank": rank, "score": score, "document": dict(document)}))
+            known = None if math.isnan(score) else score
+            print(json.dumps({"rank": rank, "score": known, "document": dict(document)}))
         return 0
     for line in table_lines([(score, document["text"]) for score, document in found]):
         print(line)
@@ -82,24 +83,34 @@ def _search(arguments: argparse.Namespace) -> int:
 
 def _found(retriever: Any, arguments: argparse.Namespace) -> list[tuple[float, Any]]:
     """Scores and documents, best first."""
-    if arguments.rerank is None and arguments.first_stage_weight:
-        raise InvalidArgumentError(
-            "--first-stage-weight weighs the index against a reranker: name one with --rerank"
-        )
-    num_candidates = arguments.k if arguments.rerank is None else arguments.candidates
-    candidates = retriever.retrieve(arguments.query, num_candidates, mode=arguments.mode)
     if arguments.rerank is None:
-        return [(candidate.score, candidate) for candidate in candidates]
-    from zen_fast.reranker import ZenReranker
-
-    reranker = ZenReranker.from_pretrained(arguments.rerank, num_threads=arguments.threads)
-    ranked = reranker.rerank(
+        _refuse_reranking(arguments)
+        found = retriever.retrieve(arguments.query, arguments.k, mode=arguments.mode)
+        return [(candidate.score, candidate) for candidate in found]
+    if arguments.candidates < 1:
+        raise InvalidArgumentError(f"--candidates {arguments.candidates}: it must be at least 1")
+    candidates = retriever.retrieve(arguments.query, arguments.candidates, mode=arguments.mode)
+    ranked = load_reranker(arguments.rerank, arguments).rerank(
         arguments.query,
         candidates,
         k=arguments.k,
+        early_stop=arguments.early_stop,
+        deadline_ms=arguments.deadline_ms,
         first_stage_weight=arguments.first_stage_weight,
     )
+    tell_work(ranked.work)
     return [(result.score, result.document) for result in ranked]
+
+
+def _refuse_reranking(arguments: argparse.Namespace) -> None:
+    """An option of a reranker that is not there would do nothing."""
+    for option, is_given in (
+        ("--first-stage-weight", arguments.first_stage_weight),
+        ("--early-stop", arguments.early_stop is not None),
+        ("--deadline-ms", arguments.deadline_ms is not None),
+    ):
+        if is_given:
+            raise InvalidArgumentError(f"{option} is of a reranker: name one with --rerank")
 
 
 if __name__ == "__main__":

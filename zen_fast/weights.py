@@ -136,6 +136,11 @@ class Weights(Mapping[str, Array]):
         """Whether projections are int8."""
         return any(name.endswith(SCALES) for name in self)
 
+    @property
+    def precision(self) -> str:
+        """What a CPU computes projections in."""
+        return "int8" if self.is_quantized else "fp32"
+
     def linear(self, name: str, rows: slice = slice(None)) -> Linear:
         """The projection `name`, or the slice of its output rows."""
         weight, bias = self[f"{name}.weight"][rows], self._tensors.get(f"{name}.bias")

@@ -14,6 +14,8 @@ class Backend(Protocol):
     """One encoder made ready to run."""
 
     name: str
+    precision: str
+    """What the layers' projections are computed in."""
     arithmetic: str
     """Kernels and precision: whatever rounds otherwise has another name."""
 

@@ -64,6 +64,7 @@ class CpuBackend:
                 f"num_threads is {num_threads}; give 1 to {MAX_THREADS}, "
                 "or None for every usable core"
             )
+        self.precision = encoder.weights.precision
         self.isa = choose_isa() if isa is None else _checked_isa(isa, f"isa={isa!r}")
         self.arithmetic = f"cpu {self.isa}{rounded_attention.suffix(encoder.rounds_attention)}"
         self._program = _C.Program(self.isa, self.num_threads, encoder.spec.max_length)

@@ -30,6 +30,7 @@ class ReferenceBackend:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self.precision = encoder.weights.precision
         rounding = rounded_attention.suffix(encoder.rounds_attention)
         self.arithmetic = f"reference torch {torch.__version__}{rounding}"
 

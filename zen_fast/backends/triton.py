@@ -43,6 +43,7 @@ class TritonBackend:
         """`choices` None reads what was measured on this GPU."""
         self._encoder = encoder
         self._device = torch.device(device)
+        self.precision = precision
         self.arithmetic = f"triton {precision} {self._device.type}"
         if choices is None:
             on_gpu = self._device.type == "cuda"
