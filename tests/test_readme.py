@@ -108,7 +108,7 @@ def test_readme_make_command_runs(command: str) -> None:
     if _run(f"{command} --dry-run", ROOT).count("pip install"):
         pytest.skip("make has not set this checkout up; `make test` does")
     arguments, promised = {
-        "make bench": ("--quick --queries 1 --candidates 2", "zen-fp32"),
+        "make bench": ("--quick --queries 1 --candidates 2", "zen-int8"),
         "make test": ("-q tests/test_bm25.py", "passed"),
     }[command]
     assert promised in _run(f"{command} ARGS='{arguments}'", ROOT)
@@ -124,9 +124,10 @@ def test_readme_bench_command_runs(command: str, folder: Path) -> None:
         assert (folder / written).stat().st_size > 0
 
 
-@pytest.mark.parametrize("command", _commands_of("python -m zen_fast.train"))
+@pytest.mark.parametrize("command", _commands_of("zen-fast train"))
 def test_readme_train_command_makes_a_model(command: str, folder: Path) -> None:
-    """As written, where the base model, the collection and the recipe of that name are toys."""
+    """As written, but on the CPU: base model, collection and the recipe of that name are toys."""
+    command = command.replace("--device cuda ", "")
     write_collections(folder / "path" / "to" / "collections")
     write_base(folder / "path" / "to" / "all-MiniLM-L6-v2")
     name, out = (re.findall(rf"{option} (\S+)", command)[0] for option in ("--recipe", "--out"))
@@ -349,9 +350,13 @@ def test_readme_first_screen_says_what_else_was_measured() -> None:
     change = quality["change_of_mean_percent"]["zen-mini int8"]
     assert f"nDCG@10 changes by {change:.2f} % on the mean of twelve" in text
     # The row's own test compares it with the report.
-    pattern = r"^\| minilm-l6 \| 8,801 \| ([\d.]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|"
+    pattern = (
+        r"^\| minilm-l6 \| 8,801 \| ([\d.]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \| [\d.]+ \| ([\d.]+)"
+    )
     gpu = re.findall(pattern, README, re.MULTILINE)
-    assert f"an H200 takes {gpu[0][0]} ms for the first row, transformers {gpu[0][1]}." in text
+    model, stock_model, from_strings = gpu[0]
+    assert f"an H200 takes {from_strings} ms for the first row, and {model} from token ids" in text
+    assert f"from token ids, where transformers takes {stock_model}." in text
 
 
 def test_readme_encoding_figures_are_those_of_the_committed_results() -> None:
@@ -378,6 +383,20 @@ def test_readme_int8_ratios_are_those_of_the_committed_results() -> None:
         (zen,) = (row for row in rows if row["engine"] == "zen-int8")
         others = [ratio for name, ratio in zen["speedup_over"].items() if name.endswith("Int8")]
         assert float(written) == round(min(others), 2)
+
+
+def test_readme_int8_agreement_is_that_of_the_committed_results() -> None:
+    shapes = ("minilm-l6-short", "minilm-l12-short", "base-short", "minilm-l6-long")
+    ours, others = [], []
+    for shape in shapes:
+        for row in _results(f"benchmarks/results/{shape}-int8-vnni.json")["rows"]:
+            if row["precision"] == "int8":
+                kept = round(100 * row["top_10_overlap"])
+                (ours if row["engine"] == "zen-int8" else others).append(kept)
+    assert (len(ours), len(others)) == (4, 8)
+    text = " ".join(README.split())
+    assert f"ours keeps {min(ours)} to {max(ours)} % of the exact top 10" in text
+    assert f"ONNX Runtime's and CTranslate2's {min(others)} to {max(others)} %" in text
 
 
 def test_readme_int8_quality_is_that_of_the_committed_results() -> None:
@@ -428,21 +447,21 @@ def test_readme_gpu_figures_are_those_of_the_committed_report() -> None:
     assert f"{compiled['times']['model']['p50_ms']:.2f} ms on minilm-l6" in section
 
 
-def test_readme_zen_mini_quality_is_that_of_the_committed_results() -> None:
-    section = README.split("\n## zen-mini, and training your own\n")[1].split("\n## ")[0]
-    files = set(re.findall(r"\((benchmarks/results/zen-mini-quality-\w+\.json)\)", section))
+def test_card_shares_are_those_of_the_committed_results() -> None:
+    card = (ROOT / "zen_fast/models/zen-mini/README.md").read_text()
+    section = card.split("\n## Measured\n")[1].split("\n## ")[0]
     measured = {
         (each["collection"], each["num_queries"]): each
-        for path in files
-        for each in _results(path)["collections"]
+        for each in _results("benchmarks/results/zen-mini-quality-shares.json")["collections"]
     }
-    pattern = r"^\| ([\w-]+)[^|]* \| (\d+) \| ([\d.]+) \| ([\d.]+) \|"
+    pattern = r"^\| ([\w-]+)[^|]* \| ([\d,]+) \| ([\d.]+(?: \| [\d.]+){4}) \|"
     rows = re.findall(pattern, section, re.MULTILINE)
     assert len(rows) == len(measured) > 0
-    for name, num_queries, bm25, reranked in rows:
-        result = measured[name, int(num_queries)]
-        assert float(bm25) == round(result["first_stage"], 1)
-        assert float(reranked) == round(result["columns"][0]["ndcg_at_10"], 1)
+    for name, num_queries, cells in rows:
+        result = measured[name, int(num_queries.replace(",", ""))]
+        shipped, half, _, tuned, start = (each["ndcg_at_10"] for each in result["columns"])
+        expected = (result["first_stage"], shipped, half, tuned, start)
+        assert [float(cell) for cell in cells.split(" | ")] == [round(each, 1) for each in expected]
 
 
 def test_readme_first_stages_are_those_of_the_committed_results() -> None:
