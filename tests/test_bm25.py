@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,33 @@ def test_saved_index_answers_alike(tmp_path: Path) -> None:
     for ours, theirs in zip(index.search(queries, 4), loaded.search(queries, 4), strict=True):
         assert [each.tolist() for each in ours] == [each.tolist() for each in theirs]
     assert loaded.scores("gas").tolist() == index.scores("gas").tolist()
+
+
+@pytest.mark.parametrize(
+    ("before", "level"),
+    [
+        ("", logging.WARNING),
+        ("import bm25s", logging.WARNING),
+        ("log.setLevel(logging.INFO)", logging.INFO),
+        ("log.setLevel(logging.DEBUG)", logging.DEBUG),
+        ("import bm25s; log.setLevel(logging.ERROR)", logging.ERROR),
+    ],
+)
+def test_bm25s_is_quiet_unless_an_application_says_otherwise(before: str, level: int) -> None:
+    program = f"""
+import logging
+logging.basicConfig(level=logging.WARNING)
+log = logging.getLogger("bm25s")
+{before}
+from zen_fast.bm25 import Bm25Index
+Bm25Index(["Cats sleep."]).search(["the"], 1)
+print(log.level)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"{level}\n"
+    assert ("The query is empty" in ran.stderr) == (level <= logging.INFO)
 
 
 @pytest.mark.parametrize("query", ["", "the", "zebra"])

@@ -51,6 +51,26 @@ def test_load_collection_names_file_and_line_of_a_malformed_row(folder: Path, li
         load_collection(folder)
 
 
+@pytest.mark.parametrize("title", ['["Wings"]', "3", "true"])
+def test_load_collection_refuses_a_title_that_is_no_string(folder: Path, title: str) -> None:
+    line = f'{{"_id": "d3", "title": {title}, "text": "drag"}}\n'
+    (folder / "corpus.jsonl").write_text(CORPUS + line)
+    with pytest.raises(CollectionError, match=r"corpus\.jsonl, line 3: the title is a"):
+        load_collection(folder)
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [("\ufeff", "utf-8"), ("", "latin-1")])
+def test_load_collection_reads_judgements_as_it_does_rows(
+    folder: Path, mark: str, encoding: str
+) -> None:
+    (folder / "qrels" / "test.tsv").write_text(f"{mark}{QRELS}qé\td1\t1\n", encoding=encoding)
+    if encoding == "utf-8":
+        assert load_collection(folder).judgements == {"q1": {"d1": 2, "d2": 0}}
+        return
+    with pytest.raises(CollectionError, match=r"test\.tsv, line 6 is not UTF-8 at byte 1"):
+        load_collection(folder)
+
+
 @pytest.mark.parametrize("file", ["corpus", "queries"])
 def test_load_collection_names_the_lines_that_share_an_id(folder: Path, file: str) -> None:
     path = folder / f"{file}.jsonl"

@@ -162,6 +162,24 @@ def test_unsupported_setting_is_named(
         ZenEmbedder.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"num_threads": "2"}, InvalidTypeError, "num_threads is a str; pass a whole number"),
+        ({"num_threads": 1.5}, InvalidTypeError, "num_threads is a float"),
+        ({"num_threads": True}, InvalidTypeError, "num_threads is a bool"),
+        ({"num_threads": 0}, InvalidArgumentError, "num_threads=0: it must be at least 1"),
+        ({"query_prompt": 3}, InvalidTypeError, "query_prompt is an int; pass a string"),
+        ({"document_prompt": b"a"}, InvalidTypeError, "document_prompt is bytes"),
+    ],
+)
+def test_arguments_are_checked_before_the_model_is_loaded(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        ZenEmbedder.from_pretrained("absent/model/at/all", **arguments)
+
+
 def test_mistakes_are_typed(tmp_path: Path) -> None:
     save_embedder(tmp_path, dense_width=8)
     with pytest.raises(InvalidArgumentError, match="have 8 columns"):
@@ -171,6 +189,8 @@ def test_mistakes_are_typed(tmp_path: Path) -> None:
     embedder = ZenEmbedder.from_pretrained(tmp_path)
     with pytest.raises(InvalidTypeError, match="wrap it in a list"):
         embedder.encode("a text")
+    with pytest.raises(InvalidTypeError, match="prompt is an int"):
+        embedder.encode(["a text"], prompt=3)  # type: ignore[arg-type]
     settings = tmp_path / "config_sentence_transformers.json"
     settings.write_text(json.dumps({"default_prompt_name": "ask"}))
     with pytest.raises(CheckpointError, match="default_prompt_name='ask'"):

@@ -120,14 +120,27 @@ def test_eval_command_reranks_judged_pools(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["collections"][0]["candidates"] == "judged"
 
 
+def test_eval_command_with_nothing_relevant_found_changes_by_nothing(tmp_path: Path) -> None:
+    folder, out = _write_collection(tmp_path / "toy"), tmp_path / "quality.json"
+    (tmp_path / "wrong.trec").write_text("q Q0 b 1 0.5 tag\n")
+    options = ["--first-stage", str(tmp_path / "wrong.trec"), "--precision", "fp32,int8"]
+    assert main([*options, "--json", str(out), str(folder)]) == 0
+    report = json.loads(out.read_text())
+    assert [each["ndcg_at_10"] for each in report["collections"][0]["columns"]] == [0.0, 0.0]
+    assert set(report["change_of_mean_percent"].values()) == {0.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (["absent/"], "absent"),
+        (["--model", "zen-mini,zen-mini"], "--model has zen-mini twice"),
+        (["--precision", "int8,int8"], "--precision has int8 twice"),
+        (["--first-stage-weight", "0.2,0.20"], "--first-stage-weight has 0.2 twice"),
         (["--model", "absent/model"], "absent/model"),
         (["--json", "absent/report.json"], "there is no folder absent"),
     ],
-    ids=["collection", "model", "report"],
+    ids=["collection", "models", "precisions", "weights", "model", "report"],
 )
 def test_eval_command_bad_input_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], message: str

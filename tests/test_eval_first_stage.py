@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,71 @@ def test_every_first_stage_is_reranked_and_reported(
     assert from_run["retrieval"]["query_ndcg"] == results["hybrid"]["retrieval"]["query_ndcg"]
     assert from_run["columns"][0]["ndcg_at_10"] == results["hybrid"]["columns"][0]["ndcg_at_10"]
     assert from_run["retrieval"]["p50_ms"] is None
+
+
+def test_models_and_runs_of_one_name_are_told_apart(
+    tmp_path: Path, folder: Path, models: list[str]
+) -> None:
+    copies = [tmp_path / name / "final" for name in ("run1", "run2")]
+    for copy in copies:
+        shutil.copytree(models[3], copy)
+    named = ",".join(map(str, copies))
+    runs, out = tmp_path / "runs", tmp_path / "out.json"
+    options = ["--model", named, "--first-stage-weight", "0.2,0.6", "--write-runs", str(runs)]
+    assert main([*options, "--json", str(out), str(folder)]) == 0
+    columns = [each["name"] for each in _report(out)["bm25"]["columns"]]
+    assert columns[:2] == [f"{copy} auto" for copy in copies]
+    assert len(columns) == 2 * 3
+    mixed = sorted(str(path) for path in runs.glob("*first-stage"))
+    assert len(mixed) == 2 * 2
+    options = [*models[2:], "--first-stage", ",".join(mixed), "--json", str(out)]
+    assert main([*options, str(folder)]) == 0
+    assert list(_report(out)) == [f"{Path(run).name}.trec" for run in mixed]
+
+
+def test_kept_index_of_other_texts_is_refused(
+    tmp_path: Path, folder: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*models[2:], "--index", str(tmp_path / "indexes"), str(folder)]
+    assert main(arguments) == 0
+    assert main(arguments) == 0
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("Sunday", "Monday"))
+    assert main(arguments) == USER_MISTAKE
+    assert "holds other documents than toy: delete it" in capsys.readouterr().err
+    path = tmp_path / "indexes" / "toy" / "index.json"
+    manifest = json.loads(path.read_text())
+    del manifest["texts_sha256"]  # as an index of early days has it
+    path.write_text(json.dumps(manifest))
+    assert main(arguments) == 0
+
+
+def test_kept_bm25_index_says_that_hybrid_needs_vectors(
+    tmp_path: Path, folder: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*models, "--index", str(tmp_path / "indexes"), str(folder)]
+    assert main(arguments[2:]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--first-stage", "hybrid"]) == USER_MISTAKE
+    error = capsys.readouterr().err
+    assert "toy holds an index by BM25 alone, without vectors" in error
+    assert "delete that index" in error
+
+
+@pytest.mark.parametrize("first_stage", ["bm25", "hybrid"])
+def test_index_folder_is_checked_first_and_its_neighbour_left_alone(
+    tmp_path: Path, folder: Path, models: list[str], first_stage: str
+) -> None:
+    indexes = tmp_path / "indexes"
+    for name in ("toy", "toy.partial"):
+        (indexes / name).mkdir(parents=True)
+        (indexes / name / "notes.txt").write_text("mine")
+    arguments = models[2:] if first_stage == "bm25" else models
+    arguments = [*arguments, "--index", str(indexes), "--first-stage", first_stage, str(folder)]
+    assert main(arguments) == USER_MISTAKE
+    (indexes / "toy" / "notes.txt").unlink()
+    assert main(arguments) == 0
+    assert [path.name for path in (indexes / "toy.partial").iterdir()] == ["notes.txt"]
 
 
 def test_one_collection_may_be_judged_and_another_retrieved(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tiny_embedders import save_embedder
 from tiny_tokenizers import SENTENCES
 
 from zen_fast import (
+    Candidate,
     InvalidArgumentError,
     InvalidTypeError,
     TwoStagePipeline,
@@ -215,6 +217,38 @@ def test_reranker_takes_candidates_and_pipeline_times_both_stages(hybrid: ZenRet
     assert result.num_candidates == 5
     assert result.retrieve_ms > 0
     assert result.rerank_ms > 0
+
+
+def test_pipeline_has_one_deadline_for_both_stages(
+    hybrid: ZenRetriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reranker = ZenReranker.from_pretrained(num_threads=1)
+    pipeline = TwoStagePipeline(hybrid, reranker, num_candidates=5)
+    exact = pipeline.search(QUERY, k=2)
+    assert not exact.documents.work.is_partial
+    assert pipeline.search(QUERY, k=2, deadline_ms=60_000).documents == exact.documents
+    retrieve = hybrid.retrieve
+
+    def slow_retrieve(query: str, k: int) -> list[Candidate]:
+        time.sleep(0.05)
+        return retrieve(query, k)
+
+    monkeypatch.setattr(hybrid, "retrieve", slow_retrieve)
+    late = pipeline.search(QUERY, k=2, deadline_ms=40)  # over before the second stage
+    assert [each.index for each in late.documents] == [0, 1]
+    assert (late.documents.work.num_scored, late.documents.work.stopped) == (0, "deadline")
+    for options in ({"deadline_ms": 0}, {"early_stop": 2}):
+        with pytest.raises(InvalidArgumentError, match=next(iter(options))):
+            pipeline.search(QUERY, k=2, **options)  # type: ignore[arg-type]
+
+
+def test_pipeline_passes_early_stop_on(hybrid: ZenRetriever) -> None:
+    pipeline = TwoStagePipeline(hybrid, ZenReranker.from_pretrained(num_threads=1))
+    (batched,) = pipeline.batch_search([QUERY], k=2, early_stop=0.9)
+    alone = pipeline.search(QUERY, k=2, early_stop=0.9)
+    assert batched.documents == alone.documents
+    assert alone.documents.work == batched.documents.work
+    assert alone.documents.work.is_partial
 
 
 def test_corpus_files_are_read_as_beir_has_them(tmp_path: Path) -> None:

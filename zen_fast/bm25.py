@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,12 @@ from numpy.typing import NDArray
 
 from zen_fast.errors import MissingDependencyError
 
+# bm25s sets its logger to DEBUG on import, which tells every application of each empty query; any
+# other level is what the application chose.
+_bm25s_logger = logging.getLogger("bm25s")
+_level_unless_configured = logging.DEBUG if "bm25s" in sys.modules else logging.NOTSET
+_level_before = _bm25s_logger.level
+
 try:
     import bm25s
     import Stemmer
@@ -18,6 +26,10 @@ except ImportError as error:
     raise MissingDependencyError(
         f"BM25 needs {error.name}: pip install zen-fast[retrieval]"
     ) from error
+
+_bm25s_logger.setLevel(
+    logging.WARNING if _level_before == _level_unless_configured else _level_before
+)
 
 _K1, _B = 0.9, 0.4
 _FOLDER = "bm25"

@@ -68,7 +68,8 @@ def judged_requests(collection: Collection, query_ids: Sequence[str]) -> tuple[R
         pool = list(collection.judgements[query_id])
         texts = [collection.documents[key].full for key in pool]
         found = _index(texts).top([collection.queries[query_id]], len(pool))[0]
-        order = found + [index for index in range(len(pool)) if index not in set(found)]
+        sharing = set(found)
+        order = found + [index for index in range(len(pool)) if index not in sharing]
         requests.append(
             Request(
                 query_id,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from zen_fast.errors import ZenError
+from zen_fast.numbered_lines import numbered_lines
 
 _QRELS_COLUMNS = ["query-id", "corpus-id", "score"]
 
@@ -63,17 +63,17 @@ def load_collection(folder: Path, split: str = "test") -> Collection:
     Queries without a judgement, and judgements of absent queries or documents, are left out.
 
     Raises:
-        CollectionError: a file is missing, or a line cannot be read or repeats an id; the text
-            names both.
+        CollectionError: a file is missing or cannot be read, or a line is malformed or repeats an
+            id; the text names both.
     """
     judgements = _read_judgements(folder / "qrels" / f"{split}.tsv")
     documents = {
-        str(row["_id"]): CollectionDocument(row.get("title") or "", row["text"])
-        for row in _read_jsonl(folder, "corpus")
+        str(row["_id"]): CollectionDocument(_title(row, where), row["text"])
+        for where, row in _read_rows(folder, "corpus")
     }
     queries = {
         str(row["_id"]): row["text"]
-        for row in _read_jsonl(folder, "queries")
+        for _, row in _read_rows(folder, "queries")
         if str(row["_id"]) in judgements
     }
     judgements = {
@@ -84,13 +84,8 @@ def load_collection(folder: Path, split: str = "test") -> Collection:
     return Collection(folder.name, documents, queries, judgements)
 
 
-def _open_text(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def _read_jsonl(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
+def _read_rows(folder: Path, stem: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row after what a message calls its place."""
     candidates = [folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
@@ -98,32 +93,37 @@ def _read_jsonl(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
             f"{folder} is not a BEIR folder: neither {stem}.jsonl nor {stem}.jsonl.gz is there"
         )
     line_of_id: dict[str, int] = {}
-    with _open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            row = _parse_row(path, number, line)
-            first = line_of_id.setdefault(str(row["_id"]), number)
-            if first != number:
-                raise CollectionError(
-                    f"{path}, line {number}: the id {row['_id']!r} is that of line {first}; ids "
-                    "must differ"
-                )
-            yield row
+    for number, line in numbered_lines(path, CollectionError):
+        where = f"{path}, line {number}"
+        row = _parse_row(line, where)
+        first = line_of_id.setdefault(str(row["_id"]), number)
+        if first != number:
+            raise CollectionError(
+                f"{where}: the id {row['_id']!r} is that of line {first}; ids must differ"
+            )
+        yield where, row
 
 
-def _parse_row(path: Path, number: int, line: str) -> dict[str, Any]:
+def _parse_row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
         well_formed = isinstance(row["text"], str) and isinstance(row["_id"], str | int)
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         well_formed = False
     if not well_formed:
         raise CollectionError(
-            f'{path}, line {number}: expected a JSON object with "_id" and "text", '
-            f"got {line.rstrip()[:80]!r}"
+            f'{where}: expected a JSON object with "_id" and "text", got {line[:80]!r}'
         )
     return dict(row)
+
+
+def _title(row: dict[str, Any], where: str) -> str:
+    title = row.get("title") or ""
+    if not isinstance(title, str):
+        raise CollectionError(
+            f"{where}: the title is a {type(title).__name__}; a title is a string"
+        )
+    return title
 
 
 def _read_judgements(path: Path) -> dict[str, dict[str, int]]:
@@ -133,17 +133,16 @@ def _read_judgements(path: Path) -> dict[str, dict[str, int]]:
             f"no judgements at {path}; splits found there: {', '.join(splits) or 'none'}"
         )
     judgements: dict[str, dict[str, int]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            fields = line.rstrip("\r\n").split("\t")
-            if (number == 1 and fields == _QRELS_COLUMNS) or not line.strip():
-                continue
-            try:
-                query_id, document_id, grade = fields
-                judgements.setdefault(query_id, {})[document_id] = int(grade)
-            except ValueError:
-                raise CollectionError(
-                    f"{path}, line {number}: expected query id, document id and whole-number "
-                    f"score between tabs, got {line.rstrip()[:80]!r}"
-                ) from None
+    for number, line in numbered_lines(path, CollectionError):
+        fields = line.split("\t")
+        if number == 1 and fields == _QRELS_COLUMNS:
+            continue
+        try:
+            query_id, document_id, grade = fields
+            judgements.setdefault(query_id, {})[document_id] = int(grade)
+        except ValueError:
+            raise CollectionError(
+                f"{path}, line {number}: expected query id, document id and whole-number score "
+                f"between tabs, got {line[:80]!r}"
+            ) from None
     return judgements

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from zen_fast.documents import TEXT_FIELD
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.numbered_lines import STDIN, is_json, numbered_lines
 
 Format = Literal["text", "jsonl"]
-
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ def read_documents(
     """The documents of a file, one per line; blank lines are skipped.
 
     Args:
-        path: "-" for stdin.
+        path: "-" for stdin; a name that ends in .gz is of a gzip file.
         file_format: None goes by the suffix: .jsonl, .ndjson and .json are JSON lines.
         text_field: field of a JSON object that is scored; a JSON string is a document too.
 
@@ -45,34 +39,12 @@ def read_documents(
             message names file and line.
     """
     if file_format is None:
-        file_format = "jsonl" if Path(path).suffix.lower() in JSON_SUFFIXES else "text"
+        file_format = "jsonl" if is_json(path) else "text"
     name = "stdin" if path == STDIN else path
-    try:
-        with _opened(path) as stream:
-            lines = list(_lines(stream, name))
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot read {name}: {error.strerror or error}") from error
+    lines = numbered_lines(path, InvalidArgumentError)
     if file_format == "text":
         return [FileDocument(number, line, line) for number, line in lines]
     return [_json_document(line, number, name, text_field) for number, line in lines]
-
-
-def _opened(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    if path == STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
-    return Path(path).open("rb")
-
-
-def _lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    for number, raw in enumerate(stream, start=1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InvalidArgumentError(
-                f"{name}, line {number} is not UTF-8 at byte {error.start}; convert the file first"
-            ) from error
-        if line.strip():
-            yield number, line
 
 
 def _json_document(line: str, number: int, name: str, text_field: str) -> FileDocument:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zen_fast.arguments import positive_count
 from zen_fast.checkpoint.embedding import Similarity, load_embedding_checkpoint
-from zen_fast.documents import query_list
+from zen_fast.documents import query_list, query_text
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
@@ -46,6 +46,7 @@ class ZenEmbedder:
         query_prompt: str = "",
         document_prompt: str = "",
         default_prompt: str = "",
+        revision: str | None = None,
     ) -> None:
         self._model = model
         self._engine = engine
@@ -56,6 +57,7 @@ class ZenEmbedder:
         self._query_prompt = query_prompt
         self._document_prompt = document_prompt
         self._default_prompt = default_prompt
+        self._revision = revision
 
     @classmethod
     def from_pretrained(
@@ -96,6 +98,11 @@ class ZenEmbedder:
             UnsupportedDeviceError: device or precision cannot be had here.
             InvalidArgumentError, InvalidTypeError: an argument is not accepted.
         """
+        if num_threads is not None:
+            num_threads = positive_count("num_threads", num_threads)
+        for name, prompt in (("query_prompt", query_prompt), ("document_prompt", document_prompt)):
+            if prompt is not None:
+                query_text(prompt, name)
         make = make_backend(backend, device, precision, num_threads)
         loaded = load_embedding_checkpoint(model, revision=revision, token=token)
         body, spec = loaded.body, loaded.body.spec
@@ -121,6 +128,7 @@ class ZenEmbedder:
             query_prompt=loaded.query_prompt if query_prompt is None else query_prompt,
             document_prompt=loaded.document_prompt if document_prompt is None else document_prompt,
             default_prompt=loaded.default_prompt,
+            revision=revision,
         )
 
     @property
@@ -167,6 +175,7 @@ class ZenEmbedder:
             "normalize": self._normalize,
             "query_prompt": self._query_prompt,
             "document_prompt": self._document_prompt,
+            "revision": self._revision,
         }
 
     def __repr__(self) -> str:
@@ -190,10 +199,10 @@ class ZenEmbedder:
             (num_texts, dimensions) fp32, in input order.
 
         Raises:
-            InvalidTypeError: `texts` is no list, or one of them is no string.
+            InvalidTypeError: `texts` is no list, or one of them or the prompt is no string.
             OutOfDeviceMemoryError: a GPU has no room for half the batch that it should have.
         """
-        prompt = self._default_prompt if prompt is None else prompt
+        prompt = self._default_prompt if prompt is None else query_text(prompt, "prompt")
         whole = [prompt + text for text in query_list(texts, "texts")]
         vectors = self._engine.logits([""] * len(whole), whole, show_progress)
         vectors = np.ascontiguousarray(vectors[:, : self._dimensions])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -64,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _index(arguments: argparse.Namespace) -> int:
     from zen_fast.embedder import ZenEmbedder
     from zen_fast.retrieval import ZenRetriever
+    from zen_fast.retrieval.index_folder import require_index_folder
+    from zen_fast.retrieval.resume_folder import ResumeFolder
 
     started = time.monotonic()
+    out = arguments.out.resolve()
+    require_index_folder(out)
     embedder = None
     if arguments.embedder is not None:
         embedder = ZenEmbedder.from_pretrained(
@@ -74,8 +77,7 @@ def _index(arguments: argparse.Namespace) -> int:
             dimensions=arguments.dimensions,
             num_threads=arguments.threads,
         )
-    out = arguments.out.resolve()
-    partial = out.with_name(f"{out.name}.partial")
+    partial = None if embedder is None else ResumeFolder.beside(out)
     retriever = ZenRetriever.from_corpus(
         arguments.corpus,
         embedder=embedder,
@@ -85,7 +87,8 @@ def _index(arguments: argparse.Namespace) -> int:
         resume_folder=partial,
     )
     retriever.save(out)
-    shutil.rmtree(partial, ignore_errors=True)
+    if partial is not None:
+        partial.clear()
     seconds = time.monotonic() - started
     print(f"indexed {len(retriever):,} documents for {retriever.mode} search in {seconds:,.1f} s")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,14 @@ from zen_fast.embedder import ZenEmbedder
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.trec import Run, read_run
 from zen_fast.retrieval import Mode, ZenRetriever
+from zen_fast.retrieval.index_folder import (
+    MANIFEST,
+    TEXTS_DIGEST,
+    read_manifest,
+    require_index_folder,
+)
+from zen_fast.retrieval.resume_folder import ResumeFolder
+from zen_fast.retrieval.texts_digest import texts_digest
 
 
 @dataclass(frozen=True)
@@ -36,23 +43,34 @@ def open_retriever(
         index_folder: keeps the index of each collection, and is looked into first.
     """
     folder = None if index_folder is None else index_folder / collection.name
-    if folder is not None and (folder / "index.json").is_file():
-        retriever = ZenRetriever.load(folder, embedder=embedder)
-        if retriever.ids() == list(collection.documents):
-            return retriever
-        raise InvalidArgumentError(
-            f"{folder} holds other documents than {collection.name}: delete it, or name another "
-            "folder"
-        )
+    if folder is not None and (folder / MANIFEST).is_file():
+        return _kept_retriever(collection, embedder, folder)
     documents = [
         {"id": key, "text": document.full} for key, document in collection.documents.items()
     ]
     if folder is None:
         return ZenRetriever.from_corpus(documents, embedder=embedder)
-    partial = folder.with_name(f"{folder.name}.partial")
+    require_index_folder(folder)
+    partial = None if embedder is None else ResumeFolder.beside(folder)
     retriever = ZenRetriever.from_corpus(documents, embedder=embedder, resume_folder=partial)
     retriever.save(folder)
-    shutil.rmtree(partial, ignore_errors=True)
+    if partial is not None:
+        partial.clear()
+    return retriever
+
+
+def _kept_retriever(
+    collection: Collection, embedder: ZenEmbedder | None, folder: Path
+) -> ZenRetriever:
+    """The index in `folder`, which must be of the collection as it is now."""
+    retriever = ZenRetriever.load(folder, embedder=embedder)
+    kept = read_manifest(folder).get(TEXTS_DIGEST)
+    now = texts_digest(document.full for document in collection.documents.values())
+    if retriever.ids() != list(collection.documents) or kept not in (None, now):
+        raise InvalidArgumentError(
+            f"{folder} holds other documents than {collection.name}: delete it, or name another "
+            "folder"
+        )
     return retriever
 
 

@@ -30,6 +30,11 @@ def _pairwise_signs(scores: ArrayLike) -> Floats:
     return np.sign(values[rows] - values[columns])
 
 
+def relative_change(value: float, reference: float) -> float:
+    """From the reference to the value, in percent; 0.0 where the reference is 0."""
+    return 100 * (value / reference - 1) if reference else 0.0
+
+
 def top_overlap(first: ArrayLike, second: ArrayLike, k: int = 10) -> float:
     """Share of the best `k` of one score vector that are among the best `k` of the other."""
     best = [

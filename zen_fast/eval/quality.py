@@ -19,6 +19,7 @@ from zen_fast.eval.metrics import (
     max_abs_difference,
     percentiles,
     query_measures,
+    relative_change,
 )
 from zen_fast.eval.significance import Comparison, compare_paired
 from zen_fast.eval.trec import Run
@@ -160,7 +161,7 @@ def judge(
             ColumnQuality(
                 name,
                 **measured,
-                relative_change=100 * (ndcg / first.ndcg_at_10 - 1) if first.ndcg_at_10 else 0.0,
+                relative_change=relative_change(ndcg, first.ndcg_at_10),
                 max_abs_logit_difference=max_abs_difference(each.logits, first_scored.logits),
                 kendall_tau=fmean(map(kendall_tau, each.keys, first_scored.keys)),
                 gain=compare_paired([(retrieval.query_ndcg, query_ndcg)]),

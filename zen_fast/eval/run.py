@@ -17,13 +17,12 @@ from zen_fast.collection import Collection, load_collection
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.errors import InvalidArgumentError
 from zen_fast.eval.first_stage import Retrieved, from_run, judged, open_retriever, retrieve
+from zen_fast.eval.labels import RETRIEVAL_MODES, distinct, first_stage_labels, model_labels
 from zen_fast.eval.quality import CollectionQuality, Score, Scored, judge, score_requests
 from zen_fast.eval.report import json_report, write_csv, write_json, write_markdown, write_plot
 from zen_fast.eval.table import sheets
 from zen_fast.eval.trec import write_run
 from zen_fast.reranker import ZenReranker
-
-RETRIEVAL_MODES = ("bm25", "dense", "hybrid")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Evaluate, print and write.
 
     Raises:
+        InvalidArgumentError: an option is not accepted, or names the same thing twice.
         ZenError: a model or a collection cannot be had.
     """
     require_folders((options.json, options.markdown, options.csv, options.plot))
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         raise InvalidArgumentError("--judged reranks judged documents: it takes no --first-stage")
     for weight in options.first_stage_weight:
         share_of_first_stage(weight)
+    _require_distinct(options)
     embedder = _open_embedder(options)
     targets = [_target(text, options.judged) for text in options.collections]
     scorers = _open_scorers(options)
@@ -81,6 +82,14 @@ def _target(text: str, all_judged: bool) -> Target:
     return Target(Path(folder), split or "test", all_judged or pool == "judged")
 
 
+def _require_distinct(options: argparse.Namespace) -> None:
+    """Before anything is loaded: of two systems of one name a report would lose one."""
+    model_labels(options.model)
+    first_stage_labels(options.first_stage)
+    distinct("--precision", options.precision)
+    distinct("--first-stage-weight", [f"{weight:g}" for weight in options.first_stage_weight])
+
+
 def _open_embedder(options: argparse.Namespace) -> ZenEmbedder | None:
     dense = sorted({"dense", "hybrid"} & set(options.first_stage))
     if dense and options.embedder is None:
@@ -99,7 +108,7 @@ def _open_embedder(options: argparse.Namespace) -> ZenEmbedder | None:
 
 def _open_scorers(options: argparse.Namespace) -> dict[str, Score]:
     scorers: dict[str, Score] = {}
-    for model in options.model:
+    for model, label in zip(options.model, model_labels(options.model), strict=True):
         for precision in options.precision:
             reranker = ZenReranker.from_pretrained(
                 model,
@@ -109,7 +118,7 @@ def _open_scorers(options: argparse.Namespace) -> dict[str, Score]:
                 # Logits, because a sigmoid ties the best documents where it saturates.
                 activation="identity",
             )
-            scorers[" ".join((Path(model).name, precision))] = reranker.score
+            scorers[f"{label} {precision}"] = reranker.score
     return scorers
 
 
@@ -160,16 +169,17 @@ def _first_stages(
         yield "judged", judged(collection, query_ids)
         return
     retriever = None
-    for name in options.first_stage:
+    labels = first_stage_labels(options.first_stage)
+    for name, label in zip(options.first_stage, labels, strict=True):
         if name in RETRIEVAL_MODES:
             if retriever is None:
                 retriever = open_retriever(collection, embedder, options.index)
-            yield name, retrieve(retriever, collection, query_ids, name, options.depth)
+            yield label, retrieve(retriever, collection, query_ids, name, options.depth)
         else:
             path = Path(name)
             if path.is_dir():
                 path = path / f"{collection.name}.{target.split}.trec"
-            yield f"{Path(name).stem}.trec", from_run(path, collection, query_ids, options.depth)
+            yield label, from_run(path, collection, query_ids, options.depth)
 
 
 def _scored(

@@ -9,6 +9,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
+from zen_fast.eval.metrics import relative_change
 from zen_fast.eval.quality import CollectionQuality, RankingQuality
 from zen_fast.eval.significance import Comparison, compare_paired
 
@@ -59,7 +60,7 @@ def sheets(results: Results) -> list[Sheet]:
 
 def mean_relative_change(results: Results, place: int) -> float:
     """Change of the collections' mean nDCG@10 from the first column to another, in percent."""
-    return 100 * (_mean(results, place) / _mean(results, 0) - 1)
+    return relative_change(_mean(results, place), _mean(results, 0))
 
 
 def _by_first_stage(results: Results) -> dict[str, list[CollectionQuality]]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from zen_fast.documents import Document, document_text
 from zen_fast.errors import InvalidTypeError
+from zen_fast.numbered_lines import is_json, numbered_lines
 from zen_fast.retrieval.errors import CorpusError
 
 Corpus = str | Path | Iterable[Document]
 """A path, or documents: texts, or mappings with `text` and perhaps `id` (or `_id`)."""
 
 _ID_FIELDS = ("_id", "id")
-_TEXT_FIELDS = ("text", *_ID_FIELDS)
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 
 
@@ -63,18 +63,17 @@ def _document(document: object, default_id: str, name: str) -> CorpusDocument:
     text = document_text(document, name)
     if not isinstance(document, Mapping):
         return CorpusDocument(default_id, text, {})
-    return CorpusDocument(_id(document, default_id, name), text, _fields(document))
+    return _row_document(document, text, default_id, name)
 
 
-def _id(row: Mapping[str, Any], default_id: str, name: str) -> str:
-    found = next((row[field] for field in _ID_FIELDS if field in row), default_id)
-    if isinstance(found, bool) or not isinstance(found, str | int):
+def _row_document(row: Mapping[str, Any], text: str, default_id: str, name: str) -> CorpusDocument:
+    """The document of a row; what is neither its text nor its id rides along."""
+    id_field = next((field for field in _ID_FIELDS if field in row), None)
+    found = default_id if id_field is None else row[id_field]
+    if isinstance(found, bool) or not isinstance(found, str | Integral):
         raise CorpusError(f"{name} has the id {found!r}; an id is a text or a whole number")
-    return str(found)
-
-
-def _fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in row.items() if name not in _TEXT_FIELDS}
+    fields = {key: value for key, value in row.items() if key not in ("text", id_field)}
+    return CorpusDocument(str(found), text, fields)
 
 
 def _read_path(path: Path) -> Iterator[CorpusDocument]:
@@ -83,27 +82,12 @@ def _read_path(path: Path) -> Iterator[CorpusDocument]:
         if found is None:
             raise CorpusError(f"{path} holds neither {' nor '.join(_BEIR_FILES)}")
         path = found
-    is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json"))
-    try:
-        with _opened(path) as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                where = f"{path}, line {number}"
-                if is_json:
-                    yield _json_document(line, str(number), where)
-                else:
-                    yield CorpusDocument(str(number), line.rstrip("\r\n"), {})
-    except OSError as error:
-        raise CorpusError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not UTF-8; convert it first") from error
-
-
-def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return cast("IO[str]", gzip.open(path, "rt", encoding="utf-8-sig"))
-    return path.open(encoding="utf-8-sig")
+    holds_json = is_json(path)
+    for number, line in numbered_lines(path, CorpusError):
+        if holds_json:
+            yield _json_document(line, str(number), f"{path}, line {number}")
+        else:
+            yield CorpusDocument(str(number), line, {})
 
 
 def _json_document(line: str, default_id: str, where: str) -> CorpusDocument:
@@ -113,10 +97,10 @@ def _json_document(line: str, default_id: str, where: str) -> CorpusDocument:
         raise CorpusError(f"{where} is no JSON: {error}") from error
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise CorpusError(
-            f'{where}: expected a JSON object with a string as "text", got {line.rstrip()[:80]!r}'
+            f'{where}: expected a JSON object with a string as "text", got {line[:80]!r}'
         )
     title = row.get("title") or ""
     if not isinstance(title, str):
         raise CorpusError(f"{where}: the title is a {type(title).__name__}; a title is a string")
     text = f"{title} {row['text']}".strip()
-    return CorpusDocument(_id(row, default_id, where), text, _fields(row))
+    return _row_document(row, text, default_id, where)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
-from pathlib import Path
+import json
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,9 @@ from numpy.typing import NDArray
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.progress import ProgressBar
 from zen_fast.retrieval.document_store import DocumentStore
+from zen_fast.retrieval.resume_folder import ResumeFolder
 from zen_fast.retrieval.settings import VectorType
+from zen_fast.retrieval.texts_digest import texts_digest
 from zen_fast.retrieval.vector_index import Vectors, stored
 
 SHARD_DOCUMENTS = 8192
@@ -24,6 +24,10 @@ PROBES = (
     "Berlin is the capital of Germany, on the river Spree.",
     "def rerank(query, documents): return sorted(documents)",
 )
+
+
+_NOT_OF_VECTORS = ("model", "revision", "query_prompt")
+"""Settings of an embedder that say where it is, or concern queries alone."""
 
 
 def probe(embedder: ZenEmbedder) -> NDArray[np.float32]:
@@ -40,19 +44,17 @@ def encode_corpus(
     vector_type: VectorType,
     *,
     start: int = 0,
-    resume_folder: Path | None = None,
+    resume_folder: ResumeFolder | None = None,
     show_progress: bool | None = None,
 ) -> Vectors:
     """Vectors of the documents from number `start` on, (num_documents, dimensions).
 
     Args:
-        resume_folder: keeps every shard that is done, under a name made of its texts and the
-            model; a run over the same texts by the same model finds it there.
+        resume_folder: keeps every shard that is done, under a name made of its texts, the model
+            and its settings; a run over the same texts by the same model finds it there.
         show_progress: None shows a bar on a terminal when the work takes long.
     """
-    model = hashlib.sha256(probe(embedder).tobytes() + vector_type.encode()).digest()
-    if resume_folder is not None:
-        resume_folder.mkdir(parents=True, exist_ok=True)
+    made_by = _vectors_made_by(embedder, vector_type)
     vectors: Vectors | None = None
     with ProgressBar(len(documents) - start, show_progress, unit="document") as progress:
         for first in range(start, len(documents), SHARD_DOCUMENTS):
@@ -62,7 +64,10 @@ def encode_corpus(
                 embedded = embedder.encode_documents(texts, show_progress=False)
                 return stored(embedded, vector_type, embedder.similarity)
 
-            shard = _shard(resume_folder, model, texts, encode)
+            if resume_folder is None:
+                shard = encode()
+            else:
+                shard = resume_folder.shard(texts_digest(texts, made_by), encode)
             if vectors is None:  # one matrix from the start: shards beside it would double it
                 vectors = np.empty((len(documents) - start, shard.shape[1]), shard.dtype)
             vectors[first - start : first - start + len(shard)] = shard
@@ -71,23 +76,12 @@ def encode_corpus(
     return vectors
 
 
-def _shard(
-    folder: Path | None, model: bytes, texts: list[str], encode: Callable[[], Vectors]
-) -> Vectors:
-    """The shard as it was kept, or as `encode` makes it."""
-    if folder is None:
-        return encode()
-    digest = hashlib.sha256(model)
-    for text in texts:
-        content = text.encode("utf-8", "surrogatepass")
-        digest.update(len(content).to_bytes(8, "little") + content)
-    path = folder / f"{digest.hexdigest()}.npy"
-    if path.is_file():
-        kept: Vectors = np.load(path)
-        return kept
-    shard = encode()
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    with unfinished.open("wb") as file:
-        np.save(file, shard)
-    unfinished.replace(path)
-    return shard
+def _vectors_made_by(embedder: ZenEmbedder, vector_type: VectorType) -> bytes:
+    """A digest of everything but a text that its vector depends on.
+
+    The probes tell models apart, but are too short for what `max_length` cuts off.
+    """
+    settings = embedder.settings()
+    decisive = {name: settings[name] for name in settings if name not in _NOT_OF_VECTORS}
+    described = json.dumps([decisive, embedder.similarity, vector_type], sort_keys=True)
+    return hashlib.sha256(probe(embedder).tobytes() + described.encode()).digest()

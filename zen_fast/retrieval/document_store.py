@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zen_fast.retrieval.candidate import Candidate
 from zen_fast.retrieval.corpus import CorpusDocument
 from zen_fast.retrieval.errors import CorpusError
+from zen_fast.retrieval.texts_digest import texts_digest
 
 _LINES, _OFFSETS = "documents.jsonl", "document-offsets.npy"
 
@@ -81,6 +82,10 @@ class DocumentStore:
         """The texts of the documents [start, stop)."""
         numbers = range(start, len(self) if stop is None else stop)
         return [self._row(number)[1] for number in numbers]
+
+    def texts_digest(self) -> str:
+        """`texts_digest` of every text, in order."""
+        return texts_digest(self._row(number)[1] for number in range(len(self)))
 
     def _row(self, number: int) -> Any:
         start, stop = self._offsets[number : number + 2]

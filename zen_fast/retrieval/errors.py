@@ -10,4 +10,4 @@ class CorpusError(ZenError, ValueError):
 
 
 class IndexFolderError(ZenError):
-    """A folder holds no index, or one of another release or another model."""
+    """A folder holds no index, a damaged one, or one of another release or another model."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,44 @@ from zen_fast.retrieval.errors import IndexFolderError
 
 MANIFEST = "index.json"
 FORMAT = 1
+TEXTS_DIGEST = "texts_sha256"
+"""Entry of a manifest: `texts_digest` of the documents; an index of early days has none."""
+
+_OF_A_SAVE = re.compile(r"data-[0-9a-f]{32}|\.data-[0-9a-f]{32}\.json")
+"""Names of a save's data, and of its manifest before that takes the old one's place."""
+
+
+def require_index_folder(folder: Path) -> None:
+    """Make sure, before what takes hours, that an index can be written there.
+
+    A folder may hold an index, or what a killed save left behind.
+
+    Raises:
+        IndexFolderError: it holds something else, or a file is in the way.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise IndexFolderError(f"{nearest} is no folder; give a new one, or that of an index")
+    if nearest != folder or (folder / MANIFEST).is_file():
+        return
+    if len(_data_of_saves(folder)) < len(list(folder.iterdir())):
+        raise IndexFolderError(f"{folder} holds something that is no index; give a new folder")
 
 
 def write_index(folder: Path, content: Mapping[str, Any], write: Callable[[Path], None]) -> None:
     """Write an index, whole or not at all; an index that is there is replaced.
+
+    One process at a time may write into a folder; any number may read.
 
     Args:
         content: what the manifest says.
         write: writes the data into the folder that it is given.
 
     Raises:
-        IndexFolderError: the folder holds something else.
+        IndexFolderError: see `require_index_folder`.
     """
-    if folder.exists() and not folder.is_dir():
-        raise IndexFolderError(f"{folder} is no folder; give a new one, or that of an index")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise IndexFolderError(f"{folder} holds something that is no index; give a new folder")
-    replaced = _data_folder(folder)
+    require_index_folder(folder)
+    replaced = _data_of_saves(folder)
     name = f"data-{uuid.uuid4().hex}"
     manifest = {"format": FORMAT, "zen_fast": __version__, "data": name, **content}
     unfinished = folder / f".{name}.json"
@@ -40,13 +62,11 @@ def write_index(folder: Path, content: Mapping[str, Any], write: Callable[[Path]
         unfinished.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(folder / MANIFEST)
     except BaseException:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        unfinished.unlink(missing_ok=True)
+        _remove((folder / name, unfinished))
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         raise
-    if replaced is not None:
-        shutil.rmtree(replaced, ignore_errors=True)  # whoever has it mapped keeps it
+    _remove(replaced)  # whoever has it mapped keeps it
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -60,22 +80,27 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise IndexFolderError(f"{folder} holds no index: there is no {MANIFEST}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        found, data = manifest["format"], folder / manifest["data"]
-    except (ValueError, KeyError, TypeError) as error:
+        found, _ = manifest["format"], folder / manifest["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexFolderError(f"{path} is no index's manifest: {error}") from error
     if found != FORMAT:
         raise IndexFolderError(
             f"{folder} has format {found!r}, written by zen_fast {manifest.get('zen_fast')}; this "
             f"release reads format {FORMAT}: build the index again"
         )
-    if not data.is_dir():
-        raise IndexFolderError(f"{folder} has lost its data folder {data.name}; build it again")
     return dict(manifest)
 
 
-def _data_folder(folder: Path) -> Path | None:
-    """Data of the index that is there, of whatever format."""
-    try:
-        return folder / str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _data_of_saves(folder: Path) -> list[Path]:
+    """What saves made beside the manifest: the index's data, and leftovers of killed ones."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if _OF_A_SAVE.fullmatch(path.name)]
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

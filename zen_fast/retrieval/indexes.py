@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zen_fast.checkpoint.embedding import Similarity
 from zen_fast.embedder import ZenEmbedder
 from zen_fast.retrieval.document_store import DocumentStore
+from zen_fast.retrieval.resume_folder import ResumeFolder
 from zen_fast.retrieval.settings import RetrieverSettings
 
 if TYPE_CHECKING:  # an index of one kind needs no package of the other
@@ -34,7 +36,7 @@ class Indexes:
         embedder: ZenEmbedder | None,
         *,
         before: VectorIndex | None = None,
-        resume_folder: Path | None = None,
+        resume_folder: ResumeFolder | None = None,
         show_progress: bool | None = None,
     ) -> Indexes:
         """Index `documents`, of which `before` has the first ones' vectors already."""
@@ -99,11 +101,17 @@ def save_fingerprint(embedder: ZenEmbedder, data: Path) -> None:
     np.save(data / _PROBES, probe(embedder))
 
 
-def has_fingerprint_of(embedder: ZenEmbedder, data: Path) -> bool:
-    """Whether the vectors in `data` were made by the same model, of whatever precision."""
+def load_fingerprint(data: Path) -> NDArray[np.float32]:
+    """What `save_fingerprint` wrote."""
+    saved: NDArray[np.float32] = np.load(data / _PROBES)
+    return saved
+
+
+def is_fingerprint_of(embedder: ZenEmbedder, saved: NDArray[np.float32]) -> bool:
+    """Whether `saved` is of the same model, of whatever precision."""
     from zen_fast.retrieval.corpus_encoding import probe
 
-    saved, now = np.load(data / _PROBES), probe(embedder)
+    now = probe(embedder)
     if saved.shape != now.shape:
         return False
     lengths = np.linalg.norm(saved, axis=1) * np.linalg.norm(now, axis=1)

@@ -15,10 +15,11 @@ from zen_fast.errors import InvalidArgumentError
 from zen_fast.retrieval.candidate import Candidate
 from zen_fast.retrieval.corpus import Corpus, read_corpus
 from zen_fast.retrieval.document_store import DocumentStore
-from zen_fast.retrieval.errors import IndexFolderError
 from zen_fast.retrieval.hits import Hits, fuse
-from zen_fast.retrieval.index_folder import read_manifest, write_index
-from zen_fast.retrieval.indexes import Indexes, has_fingerprint_of, save_fingerprint
+from zen_fast.retrieval.index_folder import TEXTS_DIGEST, write_index
+from zen_fast.retrieval.indexes import Indexes, save_fingerprint
+from zen_fast.retrieval.opening import open_index, require_embedder_type
+from zen_fast.retrieval.resume_folder import ResumeFolder
 from zen_fast.retrieval.settings import Mode, RetrieverSettings, Search, VectorType
 
 FUSION_DEPTH = 100
@@ -49,7 +50,7 @@ class ZenRetriever:
         vectors: VectorType = "f16",
         search: Search = "exact",
         weights: tuple[float, float] = (1.0, 1.0),
-        resume_folder: str | Path | None = None,
+        resume_folder: str | Path | ResumeFolder | None = None,
         show_progress: bool | None = None,
     ) -> ZenRetriever:
         """Index a corpus.
@@ -63,7 +64,7 @@ class ZenRetriever:
             search: "exact" compares every vector; "hnsw" walks a graph, for millions of them.
             weights: of BM25 and of the vectors in the fusion.
             resume_folder: where parts of the embeddings are kept, so that a run that was cut off
-                goes on; may be deleted afterwards.
+                goes on; may be deleted afterwards, as `ResumeFolder.clear` does.
             show_progress: None shows a bar on a terminal when the work takes long.
 
         Raises:
@@ -78,11 +79,13 @@ class ZenRetriever:
         _require_embedder(settings, embedder)
         if isinstance(embedder, str | Path):
             embedder = ZenEmbedder.from_pretrained(embedder)
+        if isinstance(resume_folder, str | Path):
+            resume_folder = ResumeFolder(Path(resume_folder))
         indexes = Indexes.of(
             DocumentStore.of(read_corpus(corpus)),
             settings,
             embedder,
-            resume_folder=None if resume_folder is None else Path(resume_folder),
+            resume_folder=resume_folder,
             show_progress=show_progress,
         )
         return cls(indexes, settings, embedder)
@@ -96,25 +99,13 @@ class ZenRetriever:
                 from where it was.
 
         Raises:
-            IndexFolderError: the folder holds no index, or one of another release or model.
+            IndexFolderError: the folder holds no index, a damaged one, or one of another release or
+                model.
+            InvalidArgumentError: an embedder is passed, and the index has no vectors.
+            InvalidTypeError: the embedder is none.
+            ZenError: the embedder cannot be loaded.
         """
-        folder = Path(folder)
-        manifest = read_manifest(folder)
-        data = folder / manifest["data"]
-        saved = manifest["settings"]
-        settings = RetrieverSettings(**{**saved, "weights": tuple(saved["weights"])})
-        if settings.has_vectors and embedder is None:
-            embedder = ZenEmbedder.from_pretrained(**manifest["embedder"])
-        _require_embedder(settings, embedder)
-        if embedder is not None and not has_fingerprint_of(embedder, data):
-            made_with = manifest["embedder"]
-            raise IndexFolderError(
-                f"{folder} was made with another model than {embedder.model}: with "
-                f"{made_with['model']}, {made_with['dimensions']} dimensions; load that one, or "
-                "index the corpus again"
-            )
-        similarity = "cosine" if embedder is None else embedder.similarity
-        return cls(Indexes.load(data, settings, similarity), settings, embedder)
+        return cls(*open_index(Path(folder), embedder))
 
     def save(self, folder: str | Path) -> None:
         """Write the index, whole or not at all; an index that is there is replaced.
@@ -127,6 +118,7 @@ class ZenRetriever:
             "num_documents": len(indexes.documents),
             "settings": asdict(self._settings),
             "embedder": None if embedder is None else embedder.settings(),
+            TEXTS_DIGEST: indexes.documents.texts_digest(),
         }
 
         def write(data: Path) -> None:
@@ -233,3 +225,5 @@ def _require_embedder(settings: RetrieverSettings, embedder: object) -> None:
         raise InvalidArgumentError(f"mode={settings.mode!r} needs an embedder: pass embedder=...")
     if embedder is not None and not settings.has_vectors:
         raise InvalidArgumentError(f"mode={settings.mode!r} takes no embedder; 'hybrid' does")
+    if embedder is not None:
+        require_embedder_type(embedder, (ZenEmbedder, str, Path))

@@ -112,7 +112,10 @@ class GraphIndex(VectorIndex):
     @classmethod
     def load(cls, folder: Path, similarity: Similarity, vector_type: VectorType) -> GraphIndex:
         """What `save` wrote, mapped from its file."""
-        return cls(Index.restore(folder / _GRAPH, view=True), similarity, vector_type)
+        graph = Index.restore(folder / _GRAPH, view=True)
+        if graph is None:
+            raise FileNotFoundError(f"there is no graph at {folder / _GRAPH}")
+        return cls(graph, similarity, vector_type)
 
     def with_more(self, vectors: Vectors) -> GraphIndex:
         graph = Index.restore(self._graph.save())  # a mapped graph cannot grow
