@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml setup.py CMakeLists.txt constraints.txt $(wild
 	$(PIP) --editable '.[bench,eval,retrieval,train,gpu,cache,test,dev]'
 	touch $@
 
-bench: $(VENV)/installed ## measure the embedded model against stock PyTorch (ARGS='--help' for more)
+bench: $(VENV)/installed ## measure the embedded model, in fp32 and int8, against stock PyTorch (ARGS='--help' for more)
 	$(BIN)/python -m zen_fast.bench $(ARGS)
 
 test: $(VENV)/installed ## the test suite, a file at a time on each core

@@ -14,22 +14,23 @@ inline Vec gelu_tanh(Vec x) {
 
 inline Vec silu(Vec x) { return x / (Vec::broadcast(1.0f) + exp(Vec::zero() - x)); }
 
-inline Vec activate(Vec x, Activation activation) {
+// Calls body(function): in loops of its own, which keep the function's constants in registers.
+template <typename Body>
+inline void with_activation(Activation activation, Body body) {
   switch (activation) {
     case Activation::kNone:
-      return x;
+      return body([](Vec x) { return x; });
     case Activation::kGelu:
-      return gelu(x);
+      return body([](Vec x) { return gelu(x); });
     case Activation::kGeluTanh:
-      return gelu_tanh(x);
+      return body([](Vec x) { return gelu_tanh(x); });
     case Activation::kRelu:
-      return max(Vec::zero(), x);
+      return body([](Vec x) { return max(Vec::zero(), x); });
     case Activation::kSilu:
-      return silu(x);
+      return body([](Vec x) { return silu(x); });
     case Activation::kTanh:
-      return tanh(x);
+      return body([](Vec x) { return tanh(x); });
   }
-  return x;
 }
 
 }  // namespace zen::ZEN_ISA

@@ -107,23 +107,31 @@ class HeadAttention {
         kv_head_(kv_head),
         query_begin_(args.one_row_each ? sequence : begin_),
         num_queries_(args.one_row_each ? 1 : length_ - prefix_.length),
-        head_length_(args.head_lengths != nullptr ? args.head_lengths[sequence] : 0),
+        head_length_(own_head_length(sequence)),
         first_place_(args.causal || args.head_lengths != nullptr ? length_ - num_queries_ : 0),
         block_rows_(query_block_rows(args.max_keys)),
         scratch_(args, length_, scratch) {}
 
   void run() {
     const ptrdiff_t kv_width = ptrdiff_t{args_.num_kv_heads} * args_.head_dim;
-    const auto row_of = [this](MatrixView own, ptrdiff_t prefix_column) {
-      const ptrdiff_t column = ptrdiff_t{kv_head_} * args_.head_dim;
-      const float* prefix = prefix_.length > 0 ? prefix_.rows + prefix_column + column : nullptr;
-      return [=](int row) {
-        return row < prefix_.length ? prefix + row * args_.prefix_stride
-                                    : own.row(begin_ + row - prefix_.length) + column;
+    const ptrdiff_t column = ptrdiff_t{kv_head_} * args_.head_dim;
+    if (prefix_.length == 0) {
+      const auto row_of = [&](MatrixView x) {
+        const MatrixView own{x.row(begin_) + column, x.ld};
+        return [own](int row) { return own.row(row); };
       };
-    };
-    scratch_.products.pack(row_of(args_.key, args_.prefix_column),
-                           row_of(args_.value, args_.prefix_column + kv_width));
+      scratch_.products.pack(row_of(args_.key), row_of(args_.value));
+    } else {
+      const auto row_of = [&](MatrixView own, ptrdiff_t prefix_column) {
+        const float* prefix = prefix_.rows + prefix_column + column;
+        return [=, this](int row) {
+          return row < prefix_.length ? prefix + row * args_.prefix_stride
+                                      : own.row(begin_ + row - prefix_.length) + column;
+        };
+      };
+      scratch_.products.pack(row_of(args_.key, args_.prefix_column),
+                             row_of(args_.value, args_.prefix_column + kv_width));
+    }
     const int group = args_.num_heads / args_.num_kv_heads;
     for (int head = kv_head_ * group; head < (kv_head_ + 1) * group; ++head) {
       if (args_.relative_queries != nullptr) {  // DeBERTa: as many kv heads as heads, no prefix
@@ -138,6 +146,11 @@ class HeadAttention {
   }
 
  private:
+  // Counted from the beginning of the prefix, as places are; 0 where the sequence has no head.
+  int own_head_length(int sequence) const {
+    const int length = args_.head_lengths != nullptr ? args_.head_lengths[sequence] : 0;
+    return length > 0 ? prefix_.length + length : 0;
+  }
   MatrixView head_rows(int head, MatrixView x, int row) const {
     return {x.row(row) + ptrdiff_t{head} * args_.head_dim, x.ld};
   }
@@ -146,7 +159,7 @@ class HeadAttention {
   int end_key(int place) const {
     if (args_.causal) return place + 1;
     const int end = place < head_length_ ? head_length_ : length_;
-    return args_.window < 0 ? end : smaller(end, place + args_.window + 1);
+    return args_.window < 0 || args_.window >= end - place ? end : place + args_.window + 1;
   }
 
   // Query rows [first, last) of the sequence.

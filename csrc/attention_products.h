@@ -133,10 +133,15 @@ class ShortProducts {
     key_step_ = write_rows(key_row, length_);
     const int padded_length = round_up_to_panel(length_);  // packed faster than a panel's rest
     for (float* rest = short_row(length_); rest != short_row(padded_length); ++rest) *rest = 0.0f;
-    pack_rows([this](int row) { return short_row(row); }, padded_length, row_pairs_, keys_);
-    const ShortGrid grid = short_grid(value_row, length_, head_dim_, kLargestValue);
-    value_step_ = grid.step;
-    pack_transposed_shorts(value_row, length_, head_dim_, grid.inverse, values_);
+    with_head_width(head_dim_, [&](auto width) {
+      const int pairs = num_pairs(width);
+      const float* rows = rows_;
+      const auto row_at = [=](int row) { return rows + ptrdiff_t{row} * pairs; };
+      pack_rows(row_at, padded_length, pairs, keys_);
+      const ShortGrid grid = short_grid(value_row, length_, width, kLargestValue);
+      value_step_ = grid.step;
+      pack_transposed_shorts(value_row, length_, width, grid.inverse, values_);
+    });
   }
 
   void take_queries(MatrixView query, int num_queries) {
@@ -158,7 +163,7 @@ class ShortProducts {
     for (int r = 0; r < block.rows; ++r) {
       const float inverse = weight_inverse(sums[r]);
       float* row = weights.row(r) + block.begin;
-      write_shorts(row, num_keys, Vec::broadcast(inverse), row);  // reads ahead of what it writes
+      write_shorts(row, num_keys, Vec::broadcast(inverse), row);
       factors[r] = value_step_ / (inverse * sums[r]);
     }
     short_gemm({weights.data + block.begin, weights.ld}, block.rows, num_pairs(num_keys),
@@ -194,12 +199,17 @@ class ShortProducts {
 
   template <typename Row>
   float write_rows(Row row_at, int count) {
-    const ShortGrid grid = short_grid(row_at, count, head_dim_, largest_factor_);
-    const Vec inverse = Vec::broadcast(grid.inverse);
-    for (int row = 0; row < count; ++row) {
-      write_shorts(row_at(row), head_dim_, inverse, short_row(row));
-    }
-    return grid.step;
+    float step = 0.0f;
+    with_head_width(head_dim_, [&](auto width) {
+      const ShortGrid grid = short_grid(row_at, count, width, largest_factor_);
+      const Vec inverse = Vec::broadcast(grid.inverse);
+      float* out = rows_;
+      for (int row = 0; row < count; ++row, out += num_pairs(width)) {
+        write_shorts(row_at(row), width, inverse, out);
+      }
+      step = grid.step;
+    });
+    return step;
   }
 
   int head_dim_, length_, row_pairs_, largest_factor_;

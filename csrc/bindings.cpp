@@ -95,7 +95,7 @@ class RecordedProgram {
                                : index == "position" ? zen::IdKind::kPosition
                                                      : zen::IdKind::kTokenType;
       sources.push_back({kind, rows.data(), is_half, scale});
-      id_bounds_[kind] = rows.shape(0);
+      bound_ids(kind, rows.shape(0));
       kept_alive_.push_back(rows);
     }
     program_.add(zen::make_embed(kernels(), std::move(sources), view(out)));
@@ -158,7 +158,7 @@ class RecordedProgram {
 
   void rotary(const ViewTuple& x, const ViewTuple& out, int num_heads,
               const std::vector<double>& inverse_frequencies) {
-    id_bounds_.try_emplace(zen::IdKind::kPosition, program_.max_length());
+    bound_ids(zen::IdKind::kPosition, program_.max_length());
     auto& tables = rotary_tables_[inverse_frequencies];
     if (!tables) {
       tables =
@@ -367,6 +367,12 @@ class RecordedProgram {
                               "; the table has " + std::to_string(bound->second) + " rows");
       }
     }
+  }
+
+  // An id must be in the smallest of the tables that it is looked up in.
+  void bound_ids(zen::IdKind kind, py::ssize_t num_rows) {
+    const auto [bound, is_first] = id_bounds_.try_emplace(kind, num_rows);
+    if (!is_first) bound->second = std::min(bound->second, num_rows);
   }
 
   zen::Program program_;

@@ -64,6 +64,11 @@ inline void pack_gemm(MatrixView b, int n, int k, float* packed) {
   pack_rows([&](int row) { return b.row(row); }, n, k, packed);
 }
 
+inline void prefetch_panel_row(const float* row) {
+#pragma GCC unroll 4
+  for (int v = 0; v < kTileVectors; ++v) __builtin_prefetch(row + v * Vec::kLanes);
+}
+
 struct FloatTile {
   // c[0:kRows, 0:kPanelWidth] = (accumulate ? c : bias) + a · panel over `depth` steps.
   template <int kRows>
@@ -108,17 +113,31 @@ struct FloatTile {
   }
 };
 
+template <typename Activate>
+inline void finish_row(float* c, int columns, Activate activate, const float* residual) {
+  for_each_vector(columns, [&](int column, int lanes) {
+    Vec x = activate(load_lanes(c + column, lanes));
+    if (residual != nullptr) x = x + load_lanes(residual + column, lanes);
+    store_lanes(x, c + column, lanes);
+  });
+}
+
 // Applies activation and residual to a finished tile while it is in L1.
 inline void finish_tile(MutableMatrixView c, int rows, int columns, Activation activation,
                         MatrixView residual) {
-  for (int r = 0; r < rows; ++r) {
-    float* c_row = c.row(r);
-    for_each_vector(columns, [&](int column, int lanes) {
-      Vec x = activate(load_lanes(c_row + column, lanes), activation);
-      if (residual.data != nullptr) x = x + load_lanes(residual.row(r) + column, lanes);
-      store_lanes(x, c_row + column, lanes);
-    });
-  }
+  constexpr int kRowsAhead = 12;  // a tile or more
+  with_activation(activation, [&](auto activate) {
+    for (int r = 0; r < rows; ++r) {
+      const float* added = residual.data != nullptr ? residual.row(r) : nullptr;
+      if (columns < kPanelWidth) {
+        finish_row(c.row(r), columns, activate, added);
+        continue;
+      }
+      // Last read before the ops in between: it lies in the far half of L2, or behind it.
+      if (added != nullptr) prefetch_panel_row(residual.row(r + kRowsAhead));
+      finish_row(c.row(r), kPanelWidth, activate, added);
+    }
+  });
 }
 
 inline void copy_tile(MatrixView from, MutableMatrixView to, int rows, int columns) {

@@ -27,16 +27,38 @@ struct RowGrid {
   float step, inverse, zero;
 };
 
+// What has been seen of a row; two take turns, because one would wait for its own latency.
+constexpr int kRangeChains = 2;
+
+struct RowRange {
+  Vec low = Vec::zero(), high = Vec::zero();
+  Vec poison = Vec::zero();  // 0, or NaN where a value is not finite
+
+  void take(Vec values) {
+    stay_in_register(values);  // or gcc loads them three times
+    low = min(low, values);
+    high = max(high, values);
+    poison = fma(values, Vec::zero(), poison);
+  }
+};
+
 // The row's range includes 0, so that its zero is one of the 256 values. A row with an infinity or
 // a NaN gets a step that is not finite, and so do all results made from it.
 inline RowGrid grid_of(ScaledRow row, int width) {
-  Vec low = Vec::zero(), high = Vec::zero(), poison = Vec::zero();
-  for_each_vector(width, [&](int column, int lanes) {
-    const Vec values = row.load(column, lanes);
-    low = min(low, values);
-    high = max(high, values);
-    poison = fma(values, Vec::zero(), poison);  // 0, or NaN where a value is not finite
+  RowRange range_of_chain[kRangeChains];
+  int column = 0;
+  for (; column + kRangeChains * Vec::kLanes <= width; column += kRangeChains * Vec::kLanes) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kRangeChains; ++i) {
+      range_of_chain[i].take(row.load(column + i * Vec::kLanes, Vec::kLanes));
+    }
+  }
+  for_each_vector(width - column, [&](int rest, int lanes) {
+    range_of_chain[0].take(row.load(column + rest, lanes));
   });
+  const Vec low = min(range_of_chain[0].low, range_of_chain[1].low);
+  const Vec high = max(range_of_chain[0].high, range_of_chain[1].high);
+  const Vec poison = range_of_chain[0].poison + range_of_chain[1].poison;
   const float smallest = -reduce_max(Vec::zero() - low);
   const float range = reduce_max(high) - smallest;
   const bool usable = range > kSmallestRange && range < kLargestRange;  // neither with a NaN

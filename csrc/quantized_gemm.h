@@ -2,7 +2,8 @@
 // residual, where each row of `a` has its own step and zero and each row of B its own scale.
 //
 // The inner loop is the instruction set's own: quantized_tile_<isa>.h packs the panels and
-// multiplies a tile, and leaves exact integer sums, converted to fp32, in C.
+// multiplies a tile, and leaves exact integer sums, converted to fp32, in C. Meanwhile it asks
+// prefetch_shares(k) times for a share of the next panel.
 #pragma once
 
 #include "gemm.h"
@@ -20,18 +21,17 @@ inline void quantized_gemm(const QuantizedGemmArgs& args, int first_panel, int l
     const int columns = smaller(kQuantizedPanelWidth, args.n - column);
     // The next panel is about as long as this one.
     const size_t bytes = p + 1 < last_panel ? args.panel_starts[p + 1] - args.panel_starts[p] : 0;
-    Prefetch next_panel(panel + bytes, bytes, num_tiles);
-    for (int row = 0; row < args.m; row += kQuantizedTileRows) {
-      const int num_rows = smaller(kQuantizedTileRows, args.m - row);
-      next_panel.share();
+    Prefetch next_panel(panel + bytes, bytes, num_tiles * prefetch_shares(args.k));
+    for (int row = 0, num_rows = 0; row < args.m; row += num_rows) {
+      num_rows = next_tile_rows(args.m - row, kQuantizedTileRows);
       const MatrixView a{args.a.row(row), args.a.ld};
       const MutableMatrixView c{args.c.row(row) + column, args.c.ld};
       if (columns == kQuantizedPanelWidth) {
-        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, c);
+        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, next_panel, c);
       } else {
         float tile[kQuantizedTileRows * kQuantizedPanelWidth];
         const MutableMatrixView whole{tile, kQuantizedPanelWidth};
-        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, whole);
+        tile_of<QuantizedTile, kQuantizedTileRows>(num_rows)(a, panel, args.k, next_panel, whole);
         copy_tile({tile, kQuantizedPanelWidth}, c, num_rows, columns);
       }
       if (has_epilogue) {

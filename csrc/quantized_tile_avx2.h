@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "quantized_panel.h"
+#include "tiles.h"
 #include "vec_math.h"
 
 namespace zen::avx2 {
@@ -187,9 +188,13 @@ template <int kRows, size_t... kChoices>
    ...);
 }
 
+inline int prefetch_shares(int /*k*/) { return 1; }
+
 struct QuantizedTile {
   template <int kRows>
-  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+  static void multiply(MatrixView a, const uint8_t* panel, int k, Prefetch& next_panel,
+                       MutableMatrixView c) {
+    next_panel.share();
     QuantizedRow rows[kRows];
     for (int r = 0; r < kRows; ++r) rows[r] = quantized_row(a, r, k);
     TileSums<kRows> sums;

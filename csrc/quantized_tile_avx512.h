@@ -31,9 +31,14 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
   return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
+// For each a cache line of a row of activations.
+constexpr int kStepsPerShare = 16;
+inline int prefetch_shares(int k) { return (num_steps(k) + kStepsPerShare - 1) / kStepsPerShare; }
+
 struct QuantizedTile {
   template <int kRows>
-  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+  static void multiply(MatrixView a, const uint8_t* panel, int k, Prefetch& next_panel,
+                       MutableMatrixView c) {
     const Header& header = *reinterpret_cast<const Header*>(panel);
     const uint8_t* values = panel + sizeof(Header);
     __m512i sums[kRows][kQuantizedTileVectors];
@@ -44,29 +49,34 @@ struct QuantizedTile {
     }
     TileRows<uint8_t, kRows> rows(reinterpret_cast<const uint8_t*>(a.data),
                                   a.ld * static_cast<ptrdiff_t>(sizeof(float)));
-    for (int step = 0; step < num_steps(k); step += kUnrolledSteps) {
+    const int steps = num_steps(k);
+    for (int begin = 0; begin < steps; begin += kStepsPerShare) {
+      next_panel.share();
+      const int end = begin + kStepsPerShare < steps ? begin + kStepsPerShare : steps;
+      for (int step = begin; step < end; step += kUnrolledSteps) {
 #pragma GCC unroll 2
-      for (int i = 0; i < kUnrolledSteps; ++i) {
-        __m512i weights[kQuantizedTileVectors];
-#pragma GCC unroll 2
-        for (int v = 0; v < kQuantizedTileVectors; ++v) {
-          weights[v] = _mm512_load_si512(values + v * kVectorBytes);
-        }
-        values += kStepSize;
-#pragma GCC unroll 12
-        for (int r = 0; r < kRows; ++r) {
-          int32_t four;
-          std::memcpy(&four, rows.at(r) + i * kStepBytes, sizeof four);
-          const __m512i x = _mm512_set1_epi32(four);
+        for (int i = 0; i < kUnrolledSteps; ++i) {
+          __m512i weights[kQuantizedTileVectors];
 #pragma GCC unroll 2
           for (int v = 0; v < kQuantizedTileVectors; ++v) {
-            sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
-            // Or gcc copies each sum to another register and to the stack, at half the speed.
-            asm("" : "+v"(sums[r][v]));
+            weights[v] = _mm512_load_si512(values + v * kVectorBytes);
+          }
+          values += kStepSize;
+#pragma GCC unroll 12
+          for (int r = 0; r < kRows; ++r) {
+            int32_t four;
+            std::memcpy(&four, rows.at(r) + i * kStepBytes, sizeof four);
+            const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+            for (int v = 0; v < kQuantizedTileVectors; ++v) {
+              sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+              // Or gcc copies each sum to another register and to the stack, at half the speed.
+              asm("" : "+v"(sums[r][v]));
+            }
           }
         }
+        rows.advance(kUnrolledSteps * kStepBytes);
       }
-      rows.advance(kUnrolledSteps * kStepBytes);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {

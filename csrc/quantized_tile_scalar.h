@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quantized_panel.h"
+#include "tiles.h"
 
 namespace zen::scalar {
 
@@ -18,9 +19,13 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
   return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
+inline int prefetch_shares(int /*k*/) { return 1; }
+
 struct QuantizedTile {
   template <int kRows>
-  static void multiply(MatrixView a, const uint8_t* panel, int k, MutableMatrixView c) {
+  static void multiply(MatrixView a, const uint8_t* panel, int k, Prefetch& next_panel,
+                       MutableMatrixView c) {
+    next_panel.share();
     const Header& header = *reinterpret_cast<const Header*>(panel);
     const int8_t* values = reinterpret_cast<const int8_t*>(panel + sizeof(Header));
     for (int r = 0; r < kRows; ++r) {

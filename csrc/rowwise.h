@@ -9,9 +9,20 @@
 
 namespace zen::ZEN_ISA {
 
+inline void prefetch_row(const EmbeddingTable& table, int id, int width) {
+  constexpr ptrdiff_t kLineBytes = 64;
+  const ptrdiff_t bytes = width * (table.is_half ? sizeof(uint16_t) : sizeof(float));
+  const char* row = static_cast<const char*>(table.rows) + id * bytes;
+  for (ptrdiff_t byte = 0; byte < bytes; byte += kLineBytes) __builtin_prefetch(row + byte);
+}
+
 inline void embed(const EmbeddingTable* tables, int num_tables, int width, MutableMatrixView out,
                   int first, int last) {
+  constexpr int kTokensAhead = 2;
   for (int token = first; token < last; ++token) {
+    for (int t = 0; t < num_tables && token + kTokensAhead < last; ++t) {
+      prefetch_row(tables[t], tables[t].ids[token + kTokensAhead], width);
+    }
     float* out_row = out.row(token);
     for_each_vector(width, [&](int column, int lanes) {
       Vec sum = Vec::zero();
@@ -87,15 +98,17 @@ inline void norm(const NormArgs& args, int first, int last) {
 // out = f(first half) * second half, or first half * f(second half); `width` is the output's.
 inline void gate(MatrixView x, MutableMatrixView out, int width, Activation activation,
                  bool activate_first, int first, int last) {
-  for (int row = first; row < last; ++row) {
-    const float* activated = x.row(row) + (activate_first ? 0 : width);
-    const float* linear = x.row(row) + (activate_first ? width : 0);
-    float* out_row = out.row(row);
-    for_each_vector(width, [&](int c, int lanes) {
-      const Vec gated = activate(load_lanes(activated + c, lanes), activation);
-      store_lanes(gated * load_lanes(linear + c, lanes), out_row + c, lanes);
-    });
-  }
+  with_activation(activation, [&](auto activate) {
+    for (int row = first; row < last; ++row) {
+      const float* activated = x.row(row) + (activate_first ? 0 : width);
+      const float* linear = x.row(row) + (activate_first ? width : 0);
+      float* out_row = out.row(row);
+      for_each_vector(width, [&](int c, int lanes) {
+        const Vec gated = activate(load_lanes(activated + c, lanes));
+        store_lanes(gated * load_lanes(linear + c, lanes), out_row + c, lanes);
+      });
+    }
+  });
 }
 
 inline void rotary(MatrixView x, MutableMatrixView out, const float* cosines, const float* sines,

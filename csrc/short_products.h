@@ -18,6 +18,21 @@ constexpr int kLargestSum = 2147483647;
 
 constexpr int num_pairs(int depth) { return (depth + 1) / 2; }
 
+// A number that the compiler knows.
+template <int kValue>
+struct Fixed {
+  constexpr operator int() const { return kValue; }
+};
+
+// Calls body(width): in loops of their own for the widths that most heads have, whose rows are so
+// short that to go through one of unknown width takes longer than what is done with it.
+template <typename Body>
+inline void with_head_width(int width, Body body) {
+  if (width == 32) return body(Fixed<32>{});
+  if (width == 64) return body(Fixed<64>{});
+  body(width);
+}
+
 // x ~ step * short; short = x * inverse, rounded.
 struct ShortGrid {
   float step, inverse;
@@ -25,8 +40,8 @@ struct ShortGrid {
 
 // The grid on which the largest of some rows is `largest`. An infinity or a NaN in a row makes the
 // step one that is not finite, and so all results.
-template <typename Row>
-inline ShortGrid short_grid(Row row_at, int num_rows, int width, int largest) {
+template <typename Row, typename Width>
+inline ShortGrid short_grid(Row row_at, int num_rows, Width width, int largest) {
   constexpr float kSmallestRange = 1e-30f;  // rows that span less are zeros
   Magnitudes magnitudes = Magnitudes::zero();
   for (int r = 0; r < num_rows; ++r) {
@@ -41,17 +56,24 @@ inline ShortGrid short_grid(Row row_at, int num_rows, int width, int largest) {
 }
 
 // out (num_pairs(width)): a row times `inverse`, as shorts; one more, a zero, where width is odd.
-inline void write_shorts(const float* row, int width, Vec inverse, float* out) {
+// It may be the row itself: what is read is ahead of what is written.
+template <typename Width>
+inline void write_shorts(const float* row, Width width, Vec inverse, float* out) {
   int16_t* shorts = reinterpret_cast<int16_t*>(out);
-  for_each_vector(width, [&](int column, int lanes) {
-    store_shorts(load_lanes(row + column, lanes) * inverse, shorts + column, lanes);
+  int first = 0;
+  for (; first + 2 * Vec::kLanes <= width; first += 2 * Vec::kLanes) {
+    const Vec next = Vec::load(row + first + Vec::kLanes);
+    store_shorts(Vec::load(row + first) * inverse, next * inverse, shorts + first);
+  }
+  for_each_vector(width - first, [&](int column, int lanes) {
+    store_shorts(load_lanes(row + first + column, lanes) * inverse, shorts + first + column, lanes);
   });
   if (width % 2 != 0) std::memset(shorts + width, 0, sizeof *shorts);
 }
 
 // Packs rows (length, width), read as their transpose, for short_gemm: two rows make one step.
-template <typename Row>
-inline void pack_transposed_shorts(Row row_at, int length, int width, float inverse,
+template <typename Row, typename Width>
+inline void pack_transposed_shorts(Row row_at, int length, Width width, float inverse,
                                    float* packed) {
   const Vec factor = Vec::broadcast(inverse);
   for (int column = 0; column < width; column += kPanelWidth) {

@@ -35,14 +35,23 @@ class TileRows {
   ptrdiff_t stride_;
 };
 
+// Rows of the next tile: `most`, but what is left for the last two is shared, since a tile of few
+// rows takes as long as one of several.
+inline int next_tile_rows(int left, int most) {
+  if (left >= 2 * most) return most;
+  return left > most ? (left + 1) / 2 : left;
+}
+
 // Asks for memory that is needed soon, a share at a time: the weights of all layers fill more than
-// an L2, and waiting for each panel to come took a twentieth of a product.
+// an L2, and waiting for each panel to come took a twentieth of a product. Shares are small: loads
+// queue behind those that are asked for.
 class Prefetch {
  public:
   Prefetch(const uint8_t* begin, size_t bytes, int num_shares)
       : next_(begin),
         end_(begin + bytes),
-        share_((bytes / kLineBytes / static_cast<size_t>(num_shares) + 1) * kLineBytes) {}
+        share_((bytes / kLineBytes / static_cast<size_t>(num_shares > 0 ? num_shares : 1) + 1) *
+               kLineBytes) {}
 
   void share() {
     constexpr int kToRead = 0, kIntoL2 = 2;

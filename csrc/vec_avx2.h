@@ -93,6 +93,12 @@ inline void store_shorts(Vec x, int16_t* p, int lanes) {
     std::memcpy(p, all, sizeof *p * static_cast<size_t>(lanes));
   }
 }
+inline void store_shorts(Vec low, Vec high, int16_t* p) {
+  const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(low.v), _mm256_cvtps_epi32(high.v));
+  // Packing works in each half.
+  const __m256i shorts = _mm256_permute4x64_epi64(packed, 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), shorts);
+}
 // The same of numbers that shorts hold, two to a lane, whose bits are not a float's.
 inline Vec short_pairs(Vec low, Vec high) {
   const __m256i shifted = _mm256_slli_epi32(_mm256_cvtps_epi32(high.v), 16);

@@ -75,6 +75,12 @@ inline void store_shorts(Vec x, int16_t* p, int lanes) {
   const __m256i shorts = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v));
   _mm256_mask_storeu_epi16(p, Vec::lane_mask(lanes), shorts);
 }
+inline void store_shorts(Vec low, Vec high, int16_t* p) {
+  const __m512i packed = _mm512_packs_epi32(_mm512_cvtps_epi32(low.v), _mm512_cvtps_epi32(high.v));
+  // Packing works in each quarter.
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi64(order, packed));
+}
 // The same of numbers that shorts hold, two to a lane, whose bits are not a float's.
 inline Vec short_pairs(Vec low, Vec high) {
   const __m512i shifted = _mm512_slli_epi32(_mm512_cvtps_epi32(high.v), 16);

@@ -82,6 +82,10 @@ inline void store_shorts(Vec x, int16_t* p, int lanes) {
   const int16_t whole = to_short(x.v);
   if (lanes > 0) std::memcpy(p, &whole, sizeof whole);
 }
+inline void store_shorts(Vec low, Vec high, int16_t* p) {
+  store_shorts(low, p, 1);
+  store_shorts(high, p + 1, 1);
+}
 // The same, two to a lane, whose bits are not a float's.
 inline Vec short_pairs(Vec low, Vec high) {
   const int16_t pair[] = {to_short(low.v), to_short(high.v)};

@@ -1,4 +1,4 @@
-"""`python -m zen_fast.bench` from the command line to its files."""
+"""`zen-fast bench` from the command line to its files."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from zen_fast.bench.engines import EngineOptions
 from zen_fast.bench.engines.transformers import TransformersEngine
 from zen_fast.bench.engines.zen import ZenEngine
 from zen_fast.bench.models import open_model
+from zen_fast.bench.options import parse_options
 from zen_fast.bench.table import ReportConsole
 from zen_fast.bench.worker_process import EngineFailedError
 
@@ -92,6 +93,7 @@ def test_bench_reports_every_engine_and_refuses_a_wrong_one(
         *QUICK,
         *("--data", str(collection), "--candidates", str(NUM_CANDIDATES)),
         *("--queries", str(NUM_QUERIES), "--engines", "zen,wrong_engine:Wrong"),
+        *("--precision", "fp32"),
         *("--json", str(json_path), "--plot", str(plot_path)),
     ]
     status = main(arguments)
@@ -171,7 +173,8 @@ def test_bench_succeeds_on_single_pairs_without_judgements(
     report = _report(json_path)
     assert report["inputs"]["num_documents"] == 25
     assert report["inputs"]["first_stage_ndcg_at_10"] is None
-    assert [len(row["latencies_ms"]) for row in report["rows"]] == [25, 25]
+    assert [row["engine"] for row in report["rows"]] == ["transformers", "zen-fp32", "zen-int8"]
+    assert [len(row["latencies_ms"]) for row in report["rows"]] == [25, 25, 25]
 
 
 def test_bench_profile_tells_where_each_precision_spends_its_time(
@@ -201,13 +204,33 @@ def test_bench_profile_tells_where_each_precision_spends_its_time(
         (("--precision", "fp31"), "unknown precision 'fp31'; accepted: fp32"),
         (("--data", "no-such-folder"), "no judgements at no-such-folder"),
         (("--json", "no-such-folder/report.json"), "there is no folder no-such-folder"),
+        (("--device", "gpu"), "device='gpu': accepted are 'cpu', 'cuda', 'cuda:N'"),
+        (("--device", "auto"), "device='auto': accepted are 'cpu', 'cuda', 'cuda:N'"),
+        (("--device", "cuda:99"), "device='cuda:99'"),
+        (("--precision", "fp16"), "precision='fp16' needs a GPU"),
     ],
 )
 def test_bench_names_a_wrong_argument(
     arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if "cuda:99" in arguments:
+        pytest.importorskip("triton")
     assert main([*QUICK, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "precisions"),
+    [
+        ((), ("fp32", "int8")),
+        (("--device", "cuda"), ("fp32",)),
+        (("--precision", "int8"), ("int8",)),
+    ],
+)
+def test_bench_precisions_are_those_of_the_device_unless_named(
+    arguments: tuple[str, ...], precisions: tuple[str, ...]
+) -> None:
+    assert parse_options(arguments).precisions == precisions
 
 
 def test_bench_names_the_extra_where_a_dependency_is_missing(
@@ -220,7 +243,7 @@ def test_bench_names_the_extra_where_a_dependency_is_missing(
         lambda name, *rest: None if name == "ir_measures" else find_spec(name, *rest),
     )
     assert main([]) == 2
-    assert "ir_measures: pip install zen-fast[bench]" in capsys.readouterr().err
+    assert "ir_measures: pip install 'zen-fast[bench]'" in capsys.readouterr().err
 
 
 def test_bench_engine_that_fails_is_status_1(

@@ -1,4 +1,4 @@
-"""`python -m zen_fast.bench --skip-work`: every feature beside scoring every candidate."""
+"""`zen-fast bench --skip-work`: every feature beside scoring every candidate."""
 
 from __future__ import annotations
 

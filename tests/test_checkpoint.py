@@ -278,6 +278,30 @@ def test_hub_id_offline_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         load_checkpoint("owner/no-such-model")
 
 
+@pytest.mark.parametrize("name", ["zenmini", "zen_mini", "Zen-mini", "./zen-mini"])
+def test_mistyped_embedded_name_suggests(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r": did you mean 'zen-mini'\?$"):
+        load_checkpoint(name)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_file_of_a_model_names_its_folder(
+    as_text: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    write(tmp_path / "model", bert_tensors())
+    monkeypatch.chdir(tmp_path)
+    file = Path("model") / "model.safetensors"
+    with pytest.raises(ModelNotFoundError, match="is a file; give its folder, 'model'"):
+        load_checkpoint(str(file) if as_text else file)
+
+
 def test_embedded_name_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(location, "EMBEDDED_MODELS_FOLDER", tmp_path)
     folder = tmp_path / "tiny"

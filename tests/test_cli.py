@@ -13,7 +13,7 @@ from tiny_rerankers import save_reranker
 from tiny_tokenizers import SENTENCES
 
 import zen_fast
-from zen_fast import ZenReranker, cli, rerank
+from zen_fast import ZenReranker, cli, quantize, rerank
 from zen_fast.document_files import read_documents
 from zen_fast.errors import InvalidArgumentError
 
@@ -176,6 +176,29 @@ def test_read_documents_bad_file_raises_naming_file_and_line(tmp_path: Path) -> 
             read_documents(str(tmp_path / missing))
 
 
+def test_json_and_tables_are_not_taken_for_plain_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'{"text": "Greenhouse gases trap heat."}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line)))
+    assert run("--query", QUERY, "-") == 2
+    assert "stdin looks like JSON lines" in capsys.readouterr().err
+    for name, content, message in (
+        ("corpus.txt", line, "looks like JSON lines"),
+        ("corpus.csv", b"id,text\n1,a\n", "is a table"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InvalidArgumentError, match=message):
+            read_documents(str(path))
+        assert read_documents(str(path), "text")[0].text == content.decode().split("\n")[0]
+        assert cli.main(["index", str(path), str(tmp_path / "index")]) == 2
+        assert message in capsys.readouterr().err
+    for plain in ("[1] is a footnote", "{braces} are no JSON"):
+        (tmp_path / "plain.txt").write_text(plain)
+        assert read_documents(str(tmp_path / "plain.txt"))[0].text == plain
+
+
 def test_format_overrides_the_suffix(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     path.write_text('{"text": "a"}\n')
@@ -201,6 +224,39 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_job_suggests(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rernk"]) == 2
     assert "did you mean 'rerank'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("quantize --texts FOLDER zen-mini out/", "MODEL"),
+        ("quantize zen-mini --texts FOLDER out/", "OUT"),
+        ("platt --data a --held-out b zen-mini out/", "MODEL"),
+        ("calibrate --data a zen-mini", "MODEL"),
+        ("twin --out twin/ --data a zen-mini", "MODEL"),
+    ],
+)
+def test_positional_that_an_option_took_is_given_back_by_two_dashes(
+    command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(command.split())
+    assert end.value.code == 2
+    assert f"; put -- before {name} to end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["quantize zen-mini", "calibrate zen-mini", "platt zen-mini o"])
+def test_two_dashes_are_no_remedy_where_no_option_took_anything(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(command.split())
+    assert " -- " not in capsys.readouterr().err
+
+
+def test_two_dashes_end_the_values_of_an_option() -> None:
+    parsed = quantize.build_parser().parse_args(["--texts", "a", "b", "--", "zen-mini", "out"])
+    assert (parsed.texts, parsed.model, parsed.out) == (["a", "b"], "zen-mini", Path("out"))
 
 
 @pytest.mark.parametrize("job", cli.JOBS)

@@ -13,7 +13,9 @@ import pytest
 
 from zen_fast.score_cache import FaultTolerantStore, ScoreStore, open_score_store
 
-diskcache = pytest.importorskip("diskcache", reason="needs the extra: pip install zen-fast[cache]")
+diskcache = pytest.importorskip(
+    "diskcache", reason="needs the extra: pip install 'zen-fast[cache]'"
+)
 from zen_fast.score_cache.disk_store import BUSY_TIMEOUT_S, ERRORS, DiskStore  # noqa: E402
 
 VALUE = bytes(range(12))

@@ -14,6 +14,7 @@ from tiny_tokenizers import SENTENCES
 
 from zen_fast import ZenReranker
 from zen_fast.candidates import Request
+from zen_fast.checkpoint.location import EMBEDDED_MODELS_FOLDER
 from zen_fast.cli import main
 from zen_fast.early_stop import run, storing
 from zen_fast.early_stop.calibrating import calibrate
@@ -265,7 +266,8 @@ def test_a_calibration_that_cannot_be_used_says_why(
 
 def test_plan_says_why_everything_is_scored(calibration: Calibration, tmp_path: Path) -> None:
     planner = EarlyStop(tmp_path, None, can_pause=True)
-    assert planner.plan(100, 10, 0.9)[1].startswith("not calibrated: run zen-fast calibrate")
+    command = f"zen-fast calibrate {tmp_path} --data FOLDER"
+    assert planner.plan(100, 10, 0.9)[1] == f"not calibrated: run {command}"
     save_calibration(
         replace(calibration, fingerprint=checkpoint_fingerprint(tmp_path)), tmp_path / FILE_NAME
     )
@@ -278,7 +280,7 @@ def test_plan_says_why_everything_is_scored(calibration: Calibration, tmp_path: 
     with pytest.raises(CheckpointError, match="there is no calibration"):
         EarlyStop(tmp_path, tmp_path / "absent.json", can_pause=True)
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(CheckpointError, match="fitted to other weights"):
+    with pytest.raises(CheckpointError, match=f"fitted to other weights.*: run {command}$"):
         EarlyStop(tmp_path, tmp_path / FILE_NAME, can_pause=True)
 
 
@@ -316,6 +318,20 @@ def test_calibration_scores_what_rerank_does_with_a_default_prompt(tmp_path: Pat
     np.testing.assert_array_equal(scored.logits, reranker.score(request.query, request.documents))
     plain = reranker.engine.logits([request.query] * 3, request.documents)[:, 0]
     assert not np.array_equal(scored.logits, plain)
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_calibrate_command_keeps_what_ships_with_the_package(
+    by_path: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("bm25s")
+    pytest.importorskip("rich")
+    model = str(EMBEDDED_MODELS_FOLDER / "zen-mini") if by_path else "zen-mini"
+    assert main(["calibrate", model, "--data", "no-such-folder"]) == 2
+    message = capsys.readouterr().err
+    assert "zen-mini ships with the package" in message
+    assert "--out FILE" in message
+    assert 'calibration="FILE"' in message
 
 
 def test_calibrate_command_fits_a_model_that_then_stops_early(

@@ -200,3 +200,9 @@ def test_mistakes_are_typed(tmp_path: Path) -> None:
     modules.write_text(json.dumps(json.loads(modules.read_text())[::-1]))
     with pytest.raises(UnsupportedModelError, match="accepted are Transformer"):
         ZenEmbedder.from_pretrained(tmp_path)
+
+
+def test_a_reranker_as_embedder_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    ZenEmbedder.from_pretrained("zen-mini", num_threads=1)
+    (message,) = [each.message for each in caplog.records if "classifier" in each.message]
+    assert "give a bi-encoder as embedder" in message

@@ -107,6 +107,9 @@ def test_candidates_without_a_score_are_an_error(
 
 
 def test_a_score_that_is_not_finite_is_an_error(reranker: ZenReranker) -> None:
+    for score in (10**400, -(10**400)):
+        with pytest.raises(InvalidArgumentError, match=r"\['score'\] is -?inf: it must be finite"):
+            FirstStage.of([CANDIDATES[0] | {"score": score}], 0.5)
     broken = [CANDIDATES[0] | {"score": math.nan}]
     with pytest.raises(InvalidArgumentError, match=r"candidate_lists\[0\]\[0\]\['score'\] is nan"):
         reranker.batch_rerank([QUERY], [broken], first_stage_weight=0.3)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install zen-fast[gpu]")
+pytest.importorskip("triton", reason="Triton is not installed: pip install 'zen-fast[gpu]'")
 
 SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
 """Shared memory that one block may take."""

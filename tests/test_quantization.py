@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,17 @@ def int8_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quantized") / "zen-mini-int8"
     assert main(["zen-mini", str(folder)]) == 0
     return folder
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 1e-36])
+def test_rows_too_small_for_a_scale_are_zeros(size: float) -> None:
+    weight = np.array([[size, -size, 0.0], [0.5, -1.0, 0.0]], dtype=np.float32)
+    for moments in (None, np.eye(3)):
+        matrix = quantize_matrix(weight, moments=moments)
+        assert matrix.scales[0] == 0
+        assert not matrix.values[0].any()
+        np.testing.assert_array_equal(matrix.values[1], [32, -63, 0])
 
 
 def test_quantize_matrix_moves_no_value_by_more_than_half_a_step() -> None:
@@ -128,6 +140,24 @@ def test_quantize_never_writes_over_a_folder(
     assert main(["zen-mini", str(tmp_path)]) == 2
     assert "exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_quantize_to_where_nothing_can_be_written_stops_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    assert main(["no/such/model", str(tmp_path / "file" / "out")]) == 2
+    assert f"{tmp_path / 'file'} is a file; give another folder" in capsys.readouterr().err
+
+
+def test_quantize_into_a_folder_of_somebody_else_is_a_typed_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert main(["no/such/model", str(tmp_path / "new" / "out")]) == 2
+    assert f"{tmp_path} is not yours to write" in capsys.readouterr().err
 
 
 def test_quantized_checkpoint_of_another_scheme_is_a_typed_error(

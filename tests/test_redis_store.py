@@ -15,7 +15,7 @@ import pytest
 
 from zen_fast.score_cache import FaultTolerantStore, open_score_store
 
-redis = pytest.importorskip("redis", reason="needs the extra: pip install zen-fast[cache]")
+redis = pytest.importorskip("redis", reason="needs the extra: pip install 'zen-fast[cache]'")
 from zen_fast.score_cache.redis_store import (  # noqa: E402
     ERRORS,
     KEY_PREFIX,

@@ -201,4 +201,4 @@ def test_open_score_store_names_the_extra_that_is_missing(package: str, where: s
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.returncode == 1
     assert "MissingDependencyError" in process.stderr
-    assert f"needs {package}: pip install zen-fast[cache]" in process.stderr
+    assert f"needs {package}: pip install 'zen-fast[cache]'" in process.stderr

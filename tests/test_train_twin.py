@@ -83,6 +83,31 @@ def test_numbers_of_queries_that_do_not_fit_the_collections_are_refused(
     assert "2 numbers for 1 collections" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--queries 3 4 --data a", "2 numbers for 1 collections"),
+        ("", "there are no lists"),
+        ("--data a --lists absent/lists.npz", "there is no folder absent"),
+        ("--data a --steps 0", "--steps=0"),
+        ("--data a --lists-per-step 0", "--lists-per-step=0"),
+        ("--data a --max-length 0", "--max-length=0"),
+        ("--data a --out file/twin", "is a file"),
+    ],
+)
+def test_options_are_checked_before_a_model_is_loaded(
+    options: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("kept")
+    assert main(["no/such/model", "--out", "twin", *options.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_teacher_without_a_twin_is_refused(
     collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 if importlib.util.find_spec("triton") is None:
-    pytest.skip("Triton is not installed: pip install zen-fast[gpu]", allow_module_level=True)
+    pytest.skip("Triton is not installed: pip install 'zen-fast[gpu]'", allow_module_level=True)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":

@@ -44,7 +44,7 @@ def megabytes(name: str, value: object) -> int:
     """`value` megabytes, in bytes."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a number of megabytes")
-    number = float(value)
+    number = as_float(value)
     if not 0 <= number < math.inf:
         raise InvalidArgumentError(f"{name}={number}: it must be finite and at least 0")
     return int(number * 1e6)
@@ -94,4 +94,12 @@ def require_folders(paths: Iterable[Path | None]) -> None:
 def _real(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a number")
-    return float(value)
+    return as_float(value)
+
+
+def as_float(value: Real) -> float:
+    """`value`; an infinity where it is larger than any float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf

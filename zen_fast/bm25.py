@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 # bm25s sets its logger to DEBUG on import, which tells every application of each empty query; any
 # other level is what the application chose.
@@ -23,9 +24,7 @@ try:
     import bm25s
     import Stemmer
 except ImportError as error:
-    raise MissingDependencyError(
-        f"BM25 needs {error.name}: pip install zen-fast[retrieval]"
-    ) from error
+    raise MissingDependencyError(f"BM25 needs {error.name}: {install('retrieval')}") from error
 
 _bm25s_logger.setLevel(
     logging.WARNING if _level_before == _level_unless_configured else _level_before

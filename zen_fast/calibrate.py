@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zen_fast.command_line import run_command
+from zen_fast.command_line import CommandParser, run_command
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 _DESCRIPTION = """\
 Fit early stopping to a model, so that rerank(..., early_stop=0.95) knows when the top k is settled:
@@ -22,13 +23,14 @@ examples:
 
 Take texts like those that will be searched, and several collections: their differences set how much
 is kept in reserve. Some hundred queries take minutes. Judgements are not used. Without --out the
-calibration goes beside the checkpoint, where from_pretrained finds it.
+calibration goes beside the checkpoint, where from_pretrained finds it; a model that ships with the
+package keeps its own, so there --out is needed: from_pretrained(..., calibration="FILE").
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line, with help that teaches."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="zen-fast calibrate",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -69,7 +71,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         from zen_fast.early_stop.run import run
     except ImportError as error:
         raise MissingDependencyError(
-            f"calibration needs {error.name}: pip install zen-fast[eval]"
+            f"calibration needs {error.name}: {install('eval')}"
         ) from error
     return run(options)
 

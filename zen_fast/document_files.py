@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from zen_fast.documents import TEXT_FIELD
 from zen_fast.errors import InvalidArgumentError
-from zen_fast.numbered_lines import STDIN, is_json, numbered_lines
+from zen_fast.numbered_lines import STDIN, is_json, numbered_lines, require_plain_text
 
 Format = Literal["text", "jsonl"]
 
@@ -31,17 +31,20 @@ def read_documents(
 
     Args:
         path: "-" for stdin; a name that ends in .gz is of a gzip file.
-        file_format: None goes by the suffix: .jsonl, .ndjson and .json are JSON lines.
+        file_format: None goes by the suffix: .jsonl, .ndjson and .json are JSON lines, others plain
+            text, unless it is plain that they are not.
         text_field: field of a JSON object that is scored; a JSON string is a document too.
 
     Raises:
         InvalidArgumentError: the file cannot be read, is not UTF-8, or a line is no such JSON; the
             message names file and line.
     """
+    name = "stdin" if path == STDIN else path
+    lines = list(numbered_lines(path, InvalidArgumentError))
     if file_format is None:
         file_format = "jsonl" if is_json(path) else "text"
-    name = "stdin" if path == STDIN else path
-    lines = numbered_lines(path, InvalidArgumentError)
+        if lines and file_format == "text":
+            require_plain_text(path, lines[0][1], InvalidArgumentError)
     if file_format == "text":
         return [FileDocument(number, line, line) for number, line in lines]
     return [_json_document(line, number, name, text_field) for number, line in lines]

@@ -16,7 +16,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_fast.arguments import share_of_first_stage
+from zen_fast.arguments import as_float, share_of_first_stage
 from zen_fast.documents import Document
 from zen_fast.errors import InvalidArgumentError, InvalidTypeError
 
@@ -76,6 +76,7 @@ def _score(candidate: Document, name: str) -> float:
             f"{name} has no number under {SCORE_FIELD!r}, which first_stage_weight weighs; pass "
             "what a retriever gives, or mappings with `text` and `score`"
         )
-    if not math.isfinite(score):
-        raise InvalidArgumentError(f"{name}[{SCORE_FIELD!r}] is {score}: it must be finite")
-    return float(score)
+    number = as_float(score)
+    if not math.isfinite(number):
+        raise InvalidArgumentError(f"{name}[{SCORE_FIELD!r}] is {number}: it must be finite")
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import sys
 import zlib
 from collections.abc import Iterator
@@ -16,11 +17,33 @@ STDIN = "-"
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _GZIP_SUFFIX = ".gz"
+_TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
+_HOW = "a name in .jsonl, or --format jsonl where there is that option; --format text overrides"
 
 
 def is_json(path: str | Path) -> bool:
     """Whether a file's name says that its lines are JSON: .jsonl, .ndjson, .json; also with .gz."""
     return Path(path).name.lower().removesuffix(_GZIP_SUFFIX).endswith(_JSON_SUFFIXES)
+
+
+def require_plain_text(path: str | Path, first_line: str, error: type[ZenError]) -> None:
+    """Refuse what would be taken for plain text by its name, and is a table or JSON.
+
+    Args:
+        error: what is raised.
+    """
+    name = "stdin" if path == STDIN else str(path)
+    if Path(path).suffix.lower() in _TABLE_SUFFIXES:
+        raise error(f"{name} is a table, which is not read: convert it to JSON lines ({_HOW})")
+    if _is_json_object(first_line):
+        raise error(f"{name} looks like JSON lines: say so ({_HOW})")
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def numbered_lines(path: str | Path, error: type[ZenError]) -> Iterator[tuple[int, str]]:

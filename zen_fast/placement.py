@@ -14,6 +14,7 @@ from zen_fast.errors import (
     MissingDependencyError,
     UnsupportedDeviceError,
 )
+from zen_fast.extras import install
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +127,7 @@ def _triton_maker(
 
         from zen_fast.backends.triton import TritonBackend
     except ImportError as error:
-        raise MissingDependencyError(
-            f"a GPU needs {error.name}: pip install zen-fast[gpu]"
-        ) from error
+        raise MissingDependencyError(f"a GPU needs {error.name}: {install('gpu')}") from error
     place = "cuda" if device == "auto" else device
     index = int(place.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():

@@ -35,6 +35,9 @@ MAX_QUANTIZED = 63
 
 MAX_QUANTIZED_ACTIVATION = 255
 
+_SMALLEST_SCALE = 1e-36
+"""Rows of smaller weights are zeros: the inverse of a scale must be finite."""
+
 
 def quantize_matrix(
     weight: Array, smooth: bool = False, moments: Array | None = None
@@ -53,6 +56,7 @@ def quantize_matrix(
     if input_scales is not None:
         weight = weight / input_scales
     scales = np.abs(weight).max(axis=1, initial=0.0) / np.float32(MAX_QUANTIZED)
+    scales[scales < _SMALLEST_SCALE] = 0.0
     inverse = np.divide(1.0, scales, where=scales > 0, out=np.zeros_like(scales))
     steps = weight * inverse[:, None]
     if moments is None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zen_fast.command_line import run_command
+from zen_fast.command_line import CommandParser, run_command
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.extras import install
+from zen_fast.out_folder import require_writable
 from zen_fast.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ fp32, more than twice as near with zen-mini. Measure with zen-fast eval what rou
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line, with help that teaches."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="zen-fast quantize",
         description="Write a model as an int8 checkpoint: 7-bit projections, fp16 embeddings.",
         epilog=_EPILOG,
@@ -79,8 +81,9 @@ def _quantize(arguments: argparse.Namespace) -> int:
     from zen_fast.tokenization.stock_tokenizer import load_stock_tokenizer
 
     model, out, rounded = arguments.model, arguments.out, arguments.rounded
+    require_writable(out)  # before what takes minutes
     checkpoint = load_checkpoint(model)
-    require_changeable(checkpoint, out)  # before what takes minutes
+    require_changeable(checkpoint, out)
     kept: tuple[int, ...] = ()
     if checkpoint.spec.causal or checkpoint.vocabulary is not None:
         folder = checkpoint.folder
@@ -111,7 +114,7 @@ def _moments(model: str, checkpoint: Checkpoint, targets: Sequence[str]) -> dict
         from zen_fast.standard_library import load_texts
     except ImportError as error:
         raise MissingDependencyError(
-            f"--texts needs {error.name}: pip install zen-fast[eval,train]"
+            f"--texts needs {error.name}: {install('eval', 'train')}"
         ) from error
     requests = [
         request

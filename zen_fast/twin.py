@@ -7,8 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from zen_fast.command_line import run_command
+from zen_fast.command_line import CommandParser, run_command
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.extras import install
 
 _DESCRIPTION = """\
 Distill a query-independent twin from a BERT cross-encoder. In the twin a query's tokens see only
@@ -26,9 +27,9 @@ and BM25's packages: those in a file (--lists) can be learned from on another ma
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line, with help that teaches."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="zen-fast twin",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -98,9 +99,7 @@ def _train(options: argparse.Namespace) -> int:
     try:
         from zen_fast.train.twin.run import get_lists, run
     except ImportError as error:
-        raise MissingDependencyError(
-            f"training needs {error.name}: pip install zen-fast[train]"
-        ) from error
+        raise MissingDependencyError(f"training needs {error.name}: {install('train')}") from error
     if options.lists_only:
         if options.lists is None:
             raise InvalidArgumentError("--lists-only: name the file with --lists")

@@ -20,6 +20,7 @@ from zen_fast.errors import (
     MissingDependencyError,
     UnsupportedDeviceError,
 )
+from zen_fast.extras import install
 
 PHASE_FAILED = 1
 PLOT = Phase("plot", ("-m", "benchmarks.gpu_gate.child", "plot"), 15)
@@ -79,7 +80,7 @@ def _run_stage(runner: Runner, stage: Sequence[Phase]) -> list[Ending]:
 
 def _require_gpu() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("triton") is None:
-        raise MissingDependencyError("the gate needs torch and triton: pip install zen-fast[gpu]")
+        raise MissingDependencyError(f"the gate needs torch and triton: {install('gpu')}")
     import torch
 
     if torch.cuda.device_count() == 0:

@@ -1,4 +1,4 @@
-"""`python -m zen_fast.bench`: measure, report, and fail where an engine is refused."""
+"""`zen-fast bench`: measure, report, and fail where an engine is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from zen_fast.command_line import run_command
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 ENGINE_FAILED = 1
 
@@ -52,7 +53,7 @@ def _require_dependencies() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"the benchmark needs {', '.join(missing)}: pip install zen-fast[bench]"
+            f"the benchmark needs {', '.join(missing)}: {install('bench')}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line of `python -m zen_fast.bench`."""
+"""The command line of `zen-fast bench`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zen_fast.processors import usable_cores
 
 _SECONDS, _QUICK_SECONDS = 165.0, 26.0
 _CANDIDATES, _QUICK_CANDIDATES = 100, 10
+_CPU_PRECISIONS, _GPU_PRECISIONS = ("fp32", "int8"), ("fp32",)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         split=parsed.split,
         workload=parsed.workload,
         engines=tuple(parsed.engines),
-        precisions=tuple(parsed.precision),
+        precisions=_precisions(parsed),
         device=parsed.device,
         num_threads=parsed.threads,
         num_queries=parsed.queries,
@@ -63,7 +64,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zen_fast.bench",
+        prog="zen-fast bench",
         description="Latency, throughput, memory and quality of zen_fast beside stock engines: "
         "same model, same inputs, same threads, same run. Without options: the embedded zen-mini "
         "on the standard library's documentation, 100 BM25 candidates per query, in 3 minutes.",
@@ -87,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--precision",
         type=_names,
-        default=["fp32"],
         metavar="P,Q",
-        help=f"precisions of zen, a row each, of {', '.join(PRECISIONS)} (default: fp32)",
+        help=f"precisions of zen, a row each, of {', '.join(PRECISIONS)} (default: "
+        f"{','.join(_CPU_PRECISIONS)}; on a GPU {','.join(_GPU_PRECISIONS)})",
     )
     what.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     what.add_argument(
@@ -142,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
         "--profile", action="store_true", help="print each zen row's share of time by op"
     )
     return parser
+
+
+def _precisions(parsed: argparse.Namespace) -> tuple[str, ...]:
+    if parsed.precision is not None:
+        return tuple(parsed.precision)
+    return _CPU_PRECISIONS if parsed.device == "cpu" else _GPU_PRECISIONS
 
 
 def _names(text: str) -> list[str]:

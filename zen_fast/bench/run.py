@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from zen_fast.arguments import require_folders
+from zen_fast.bench.device import require_device
 from zen_fast.bench.engines import EngineOptions, engine_rows
 from zen_fast.bench.gate import require_known_precisions, tolerances
 from zen_fast.bench.measure import Limits, measure
@@ -50,6 +51,7 @@ def run(options: BenchOptions, arguments: Sequence[str]) -> int:
     """
     started = time.perf_counter()
     require_known_precisions(options.precisions)
+    require_device(options.device, options.precisions)
     rows = engine_rows(options.engines, options.precisions)
     require_folders((options.json_path, options.plot_path))
     columns = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from zen_fast.checkpoint.tensors import TensorFiles
 from zen_fast.errors import CheckpointError, UnsupportedModelError
 from zen_fast.spec import Activation, EncoderSpec, Pooling
 from zen_fast.weights import Array, parameter_shapes
+
+logger = logging.getLogger(__name__)
 
 Similarity = Literal["cosine", "dot"]
 
@@ -64,6 +67,18 @@ class EmbeddingCheckpoint:
         return next(filter(None, map(self.prompts.get, _DOCUMENT_PROMPTS)), "")
 
 
+def _warn_of_classifier(folder: Path) -> None:
+    """Its states make vectors, too, but nobody trained these to say what a text is about."""
+    classes = read_json(folder / "config.json", {}).get("architectures") or []
+    if any(str(each).endswith("ForSequenceClassification") for each in classes):
+        logger.warning(
+            "%s is a classifier (%s): means of its states will hardly find anything; give a "
+            "bi-encoder as embedder, and this one to rerank",
+            folder,
+            ", ".join(classes),
+        )
+
+
 def load_embedding_checkpoint(
     model: str | Path, *, revision: str | None = None, token: str | None = None
 ) -> EmbeddingCheckpoint:
@@ -79,6 +94,8 @@ def load_embedding_checkpoint(
     """
     folder = locate(model, revision, token)
     modules = _read_modules(folder)
+    if not modules:
+        _warn_of_classifier(folder)
     settings = read_json(folder / "config_sentence_transformers.json", {})
     transformer_folder = folder / modules.get("Transformer", "")
     transformer = read_json(transformer_folder / "sentence_bert_config.json", {})

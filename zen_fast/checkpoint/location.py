@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -61,8 +62,13 @@ def locate(model: str | Path, revision: str | None = None, token: str | None = N
                 f"{folder}; leave it out"
             )
         return folder
+    path = Path(model).expanduser()
+    if path.is_file():
+        raise ModelNotFoundError(f"{str(model)!r} is a file; give its folder, {str(path.parent)!r}")
     if isinstance(model, Path) or not _HUB_ID.fullmatch(model):
-        raise ModelNotFoundError(f"there is no folder {str(model)!r}; give {_accepted_names()}")
+        raise ModelNotFoundError(
+            f"there is no folder {str(model)!r}; give {_accepted_names()}{_suggestion(model)}"
+        )
     return _download(model, revision, token)
 
 
@@ -81,6 +87,11 @@ def embedded_models() -> list[str]:
 def _accepted_names() -> str:
     embedded = " or ".join(repr(name) for name in embedded_models())
     return f"a local folder, a hub id like 'owner/name'{f', or {embedded}' if embedded else ''}"
+
+
+def _suggestion(model: str | Path) -> str:
+    alike = difflib.get_close_matches(str(model), embedded_models(), n=1)
+    return f": did you mean {alike[0]!r}?" if alike else ""
 
 
 def _download(model: str, revision: str | None, token: str | None) -> Path:
@@ -103,6 +114,6 @@ def _download(model: str, revision: str | None, token: str | None) -> Path:
         raise ModelNotFoundError(
             f"{model!r} is no local folder and could not be had from the hub "
             f"({type(error).__name__}: {error}); check the name, the network, and for a private "
-            f"model the token; accepted: {_accepted_names()}"
+            f"model the token; accepted: {_accepted_names()}{_suggestion(model)}"
         ) from error
     return Path(snapshot)

@@ -65,7 +65,7 @@ class EarlyStop:
         self.load()
         calibration = self._calibration
         if calibration is None:
-            return None, f"not calibrated: run zen-fast calibrate {self._folder}"
+            return None, f"not calibrated: run zen-fast calibrate {self._folder} --data FOLDER"
         allowance = calibration.allowance(k, share)
         if allowance is None:
             return None, f"no calibrated way to stop early keeps {share:g} of the top {k}"

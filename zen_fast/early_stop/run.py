@@ -12,7 +12,7 @@ from rich.table import Table
 
 from zen_fast.arguments import require_folders
 from zen_fast.candidates import Request, bm25_requests, sample_queries
-from zen_fast.checkpoint.location import locate
+from zen_fast.checkpoint.location import EMBEDDED_MODELS_FOLDER, locate
 from zen_fast.early_stop.calibrating import calibrate, probe_layers
 from zen_fast.early_stop.calibration import Calibration
 from zen_fast.early_stop.choosing import candidates
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         ZenError: the model or a collection cannot be had, or there is too little to fit to.
     """
     folder = locate(options.model)
-    out: Path = options.out or folder / FILE_NAME
+    out = options.out or _beside(folder)
     require_folders([out])
     reranker = ZenReranker.from_pretrained(
         options.model, precision=options.precision, num_threads=options.threads
@@ -62,6 +62,20 @@ def run(options: argparse.Namespace) -> int:
     save_calibration(calibration, out)
     _print(calibration, out)
     return 0
+
+
+def _beside(folder: Path) -> Path:
+    """Where `from_pretrained` looks, unless that would replace what the package brings.
+
+    Raises:
+        InvalidArgumentError: the model ships with the package.
+    """
+    if folder.resolve().is_relative_to(EMBEDDED_MODELS_FOLDER.resolve()):
+        raise InvalidArgumentError(
+            f"{folder.name} ships with the package, whose own calibration stays: pass --out FILE, "
+            'and use it by from_pretrained(..., calibration="FILE")'
+        )
+    return folder / FILE_NAME
 
 
 def _requests(target: str, options: argparse.Namespace) -> Iterator[tuple[str, Request]]:

@@ -48,7 +48,7 @@ def load_calibration(path: Path, folder: Path) -> Calibration:
         CheckpointError: it is no calibration, or one of another checkpoint.
     """
     content = read_json(path)
-    remedy = f"run zen-fast calibrate {folder}"
+    remedy = f"run zen-fast calibrate {folder} --data FOLDER"
     if content.get("format") != _FORMAT:
         raise CheckpointError(
             f"{path} has format {content.get('format')!r}, this release reads {_FORMAT}: {remedy}"

@@ -1,1 +1,1 @@
-"""`python -m zen_fast.eval`: ranking quality on judged collections, precisions side by side."""
+"""`zen-fast eval`: ranking quality on judged collections, precisions side by side."""

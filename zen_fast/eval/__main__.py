@@ -1,4 +1,4 @@
-"""`python -m zen_fast.eval`: quality on judged collections, models and precisions as columns."""
+"""`zen-fast eval`: quality on judged collections, models and precisions as columns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zen_fast.command_line import run_command
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 _DESCRIPTION = """\
 Rerank the candidates of judged collections and report nDCG@10 before and after, with every model
@@ -34,7 +35,7 @@ Queries without a relevant document are left out; one for which nothing is found
 def build_parser() -> argparse.ArgumentParser:
     """The command line, with help that teaches."""
     parser = argparse.ArgumentParser(
-        prog="python -m zen_fast.eval",
+        prog="zen-fast eval",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -116,9 +117,7 @@ def _evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         from zen_fast.eval.run import run
     except ImportError as error:
-        raise MissingDependencyError(
-            f"evaluation needs {error.name}: pip install zen-fast[eval]"
-        ) from error
+        raise MissingDependencyError(f"evaluation needs {error.name}: {install('eval')}") from error
     return run(options, arguments)
 
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zen_fast.command_line import run_command
+from zen_fast.command_line import CommandParser, run_command
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 _DESCRIPTION = """\
 Write a model whose logits are a slope times the model's, plus a level, such that their sigmoid is
@@ -27,9 +28,9 @@ wrong. Only the classifier changes, so an int8 checkpoint is made afterwards.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line, with help that teaches."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="zen-fast platt",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -73,9 +74,7 @@ def _scale(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         from zen_fast.platt.run import run
     except ImportError as error:
-        raise MissingDependencyError(
-            f"scaling needs {error.name}: pip install zen-fast[eval]"
-        ) from error
+        raise MissingDependencyError(f"scaling needs {error.name}: {install('eval')}") from error
     return run(options, arguments)
 
 

@@ -17,6 +17,7 @@ from zen_fast.arguments import positive_count, require_folders
 from zen_fast.checkpoint import load_checkpoint
 from zen_fast.checkpoint.scaled import require_scalable, save_scaled
 from zen_fast.machine import describe_run
+from zen_fast.out_folder import require_writable
 from zen_fast.platt.fitting import LabelledLogits, Scaling, fit_scaling
 from zen_fast.platt.sample import requests_of, score
 from zen_fast.progress import ProgressBar
@@ -30,10 +31,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     Raises:
         ZenError: the model or a collection cannot be had, or the logits cannot be made log odds.
     """
-    checkpoint = load_checkpoint(options.model)
-    require_scalable(checkpoint, options.out)  # before what takes minutes
-    require_folders([options.json])
+    # All before what takes minutes.
     positive_count("--queries", options.queries)
+    require_folders([options.json])
+    require_writable(options.out)
+    checkpoint = load_checkpoint(options.model)
+    require_scalable(checkpoint, options.out)
     fitted, held_out = _scored(options)
     scaling = fit_scaling(fitted)
     num_bytes = save_scaled(checkpoint, scaling.slope, scaling.level, options.out)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from zen_fast.errors import CheckpointError, MissingDependencyError, UnsupportedModelError
+from zen_fast.extras import install
 from zen_fast.prompts.template import PromptTemplate, filled
 
 _MARKS = {"query": "QUERYxMARK", "document": "DOCUMENTxMARK", "instruction": "INSTRUCTIONxMARK"}
@@ -107,7 +108,7 @@ def _renderer(source: str, variables: Mapping[str, Any], is_structured: bool) ->
     except ImportError as error:
         raise MissingDependencyError(
             "this checkpoint's prompt is a chat template, which needs jinja2: "
-            "pip install zen-fast[chat], or pass template="
+            f"{install('chat')}, or pass template="
         ) from error
 
     def raise_exception(message: str) -> NoReturn:

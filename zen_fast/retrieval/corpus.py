@@ -11,7 +11,7 @@ from typing import Any
 
 from zen_fast.documents import Document, document_text
 from zen_fast.errors import InvalidTypeError
-from zen_fast.numbered_lines import is_json, numbered_lines
+from zen_fast.numbered_lines import is_json, numbered_lines, require_plain_text
 from zen_fast.retrieval.errors import CorpusError
 
 Corpus = str | Path | Iterable[Document]
@@ -82,12 +82,15 @@ def _read_path(path: Path) -> Iterator[CorpusDocument]:
         if found is None:
             raise CorpusError(f"{path} holds neither {' nor '.join(_BEIR_FILES)}")
         path = found
-    holds_json = is_json(path)
-    for number, line in numbered_lines(path, CorpusError):
-        if holds_json:
+    lines = numbered_lines(path, CorpusError)
+    if is_json(path):
+        for number, line in lines:
             yield _json_document(line, str(number), f"{path}, line {number}")
-        else:
-            yield CorpusDocument(str(number), line, {})
+        return
+    for index, (number, line) in enumerate(lines):
+        if index == 0:
+            require_plain_text(path, line, CorpusError)
+        yield CorpusDocument(str(number), line, {})
 
 
 def _json_document(line: str, default_id: str, where: str) -> CorpusDocument:

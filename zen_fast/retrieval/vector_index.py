@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zen_fast.checkpoint.embedding import Similarity
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.extras import install
 from zen_fast.retrieval.hits import Hits
 from zen_fast.retrieval.settings import VectorType
 
@@ -19,7 +20,7 @@ try:
     from usearch.index import search as search_exactly
 except ImportError as error:
     raise MissingDependencyError(
-        f"dense retrieval needs {error.name}: pip install zen-fast[retrieval]"
+        f"dense retrieval needs {error.name}: {install('retrieval')}"
     ) from error
 
 Vectors = NDArray[Any]

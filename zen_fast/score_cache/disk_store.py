@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 from zen_fast.score_cache.store import StoreStatistics
 
 try:
     import diskcache
 except ImportError as error:
     raise MissingDependencyError(
-        f"a score cache on disk needs {error.name}: pip install zen-fast[cache]"
+        f"a score cache on disk needs {error.name}: {install('cache')}"
     ) from error
 
 ERRORS = (sqlite3.Error, OSError)

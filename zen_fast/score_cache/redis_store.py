@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.extras import install
 from zen_fast.score_cache.store import StoreStatistics
 
 try:
@@ -15,7 +16,7 @@ try:
     from redis.retry import Retry
 except ImportError as error:
     raise MissingDependencyError(
-        f"a score cache on Redis needs {error.name}: pip install zen-fast[cache]"
+        f"a score cache on Redis needs {error.name}: {install('cache')}"
     ) from error
 
 ERRORS = (RedisError,)

@@ -1,1 +1,1 @@
-"""Training a cross-encoder: `python -m zen_fast.train --help`."""
+"""Training a cross-encoder: `zen-fast train --help`."""

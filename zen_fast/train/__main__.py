@@ -1,4 +1,4 @@
-"""`python -m zen_fast.train`: make a cross-encoder from a recipe, collections and a base model."""
+"""`zen-fast train`: make a cross-encoder from a recipe, collections and a base model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zen_fast.command_line import run_command
 from zen_fast.errors import MissingDependencyError
+from zen_fast.extras import install
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,9 @@ has filled (--prepare-only) can be trained on another.
 """
 _EPILOG = """\
 examples:
-  python -m zen_fast.train --recipe zen-mini-cpu --data data/ --base all-MiniLM-L6-v2/ \\
+  zen-fast train --recipe zen-mini-cpu --data data/ --base all-MiniLM-L6-v2/ \\
       --out my-model/
-  python -m zen_fast.train --recipe zen-mini-tuned --start my-model/ --data data/ \\
+  zen-fast train --recipe zen-mini-tuned --start my-model/ --data data/ \\
       --base all-MiniLM-L6-v2/ --device cuda --out my-tuned-model/
 
 The data folder holds one BEIR folder per collection that the recipe names:
@@ -47,7 +48,7 @@ learn from, a larger one or another: beside the labels, or with "judged": false 
 def build_parser() -> argparse.ArgumentParser:
     """The command line, with help that teaches."""
     parser = argparse.ArgumentParser(
-        prog="python -m zen_fast.train",
+        prog="zen-fast train",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -102,9 +103,7 @@ def _train(arguments: argparse.Namespace) -> int:
         from zen_fast.train.recipe import load_recipe
         from zen_fast.train.trainer import Trainer
     except ImportError as error:
-        raise MissingDependencyError(
-            f"training needs {error.name}: pip install zen-fast[train]"
-        ) from error
+        raise MissingDependencyError(f"training needs {error.name}: {install('train')}") from error
     set_up_torch(arguments.device, arguments.threads)
     changes = {} if arguments.start is None else {"start": arguments.start}
     recipe = load_recipe(arguments.recipe, **changes)

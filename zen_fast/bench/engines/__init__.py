@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from zen_fast.errors import InvalidArgumentError, MissingDependencyError
+from zen_fast.extras import install
 
 REFERENCE = "transformers"
 """The engine whose logits gate every other engine; it takes part in every run."""
@@ -94,9 +95,10 @@ def load_engine(adapter: str, options: EngineOptions) -> Engine:
     except ModuleNotFoundError as error:
         if error.name == module_name:
             raise InvalidArgumentError(f"no module {module_name!r} for {adapter!r}") from error
-        package = "zen-fast[bench]" if adapter in ENGINES.values() else error.name
+        is_ours = adapter in ENGINES.values()
+        remedy = install("bench") if is_ours else f"pip install {error.name}"
         raise MissingDependencyError(
-            f"the engine {adapter} needs {error.name}: pip install {package}"
+            f"the engine {adapter} needs {error.name}: {remedy}"
         ) from error
     if not hasattr(module, class_name):
         raise InvalidArgumentError(f"module {module_name!r} has no class {class_name!r}")

@@ -1,1 +1,1 @@
-"""`python -m zen_fast.bench --skip-work`: what ways of not scoring save, and cost."""
+"""`zen-fast bench --skip-work`: what ways of not scoring save, and cost."""

@@ -1,4 +1,4 @@
-"""The command line of `python -m zen_fast.bench --skip-work`."""
+"""The command line of `zen-fast bench --skip-work`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ windows of long documents, beside scoring every candidate whole, on the same que
 """
 _EPILOG = """\
 examples:
-  python -m zen_fast.bench --skip-work
-  python -m zen_fast.bench --skip-work --data data/cranfield data/squad:dev --plot curve.png
+  zen-fast bench --skip-work
+  zen-fast bench --skip-work --data data/cranfield data/squad:dev --plot curve.png
 """
 
 KINDS = ("cache", "early_stop", "deadline", "long")
@@ -71,7 +71,7 @@ def parse_options(arguments: Sequence[str]) -> SkipWorkOptions:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zen_fast.bench --skip-work",
+        prog="zen-fast bench --skip-work",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

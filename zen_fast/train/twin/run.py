@@ -18,8 +18,10 @@ from rich.progress import (
 )
 
 from zen_fast.architectures import QUERY_INDEPENDENT
+from zen_fast.arguments import positive_count, require_folders
 from zen_fast.collection import load_target
 from zen_fast.errors import InvalidArgumentError
+from zen_fast.out_folder import require_writable
 from zen_fast.train.device import set_up_torch
 from zen_fast.train.export import export_model
 from zen_fast.train.list_table import ListTable
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> list[float]:
         ZenError: the model or a collection cannot be had, the model is no BERT with one label, or
             an interrupted run was given other options.
     """
+    _require_sound(options)
     set_up_torch(options.device, options.threads)
     torch.manual_seed(options.seed)
     model, tokenizer = load_cross_encoder(options.model)
@@ -76,20 +79,41 @@ def get_lists(options: argparse.Namespace) -> ListTable:
     Raises:
         InvalidArgumentError: there are neither, or numbers of queries do not fit the collections.
     """
-    if options.lists is not None and options.lists.is_file():
+    if _has_lists(options):
         return read_lists(options.lists)
-    if not options.data:
-        raise InvalidArgumentError(
-            "there are no lists: name collections with --data, or a file of lists that was made of "
-            "some with --lists"
-        )
-    num_queries, num_statements = (_of_each(options, name) for name in ("queries", "statements"))
+    num_queries, num_statements = _numbers_for_lists(options)
     collections = [load_target(target) for target in options.data]
     rng = np.random.default_rng(options.seed)
     lists = unjudged_lists(collections, num_queries, num_statements, rng)
     if options.lists is not None:
         write_lists(options.lists, lists)
     return lists
+
+
+def _require_sound(options: argparse.Namespace) -> None:
+    """Raises InvalidArgumentError for what can be told before a model is loaded."""
+    for name in ("steps", "lists_per_step"):
+        positive_count(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.max_length is not None:
+        positive_count("--max-length", options.max_length)
+    require_writable(options.out)
+    if not _has_lists(options):
+        _numbers_for_lists(options)
+
+
+def _has_lists(options: argparse.Namespace) -> bool:
+    return options.lists is not None and bool(options.lists.is_file())
+
+
+def _numbers_for_lists(options: argparse.Namespace) -> tuple[list[int], list[int]]:
+    """Queries and statements of each collection, of which lists can be made and written."""
+    if not options.data:
+        raise InvalidArgumentError(
+            "there are no lists: name collections with --data, or a file of lists that was made of "
+            "some with --lists"
+        )
+    require_folders([options.lists])
+    return _of_each(options, "queries"), _of_each(options, "statements")
 
 
 def _of_each(options: argparse.Namespace, name: str) -> list[int]:
