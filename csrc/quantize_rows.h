@@ -45,20 +45,19 @@ struct RowRange {
 // The row's range includes 0, so that its zero is one of the 256 values. A row with an infinity or
 // a NaN gets a step that is not finite, and so do all results made from it.
 inline RowGrid grid_of(ScaledRow row, int width) {
-  RowRange range_of_chain[kRangeChains];
+  RowRange chains[kRangeChains];
   int column = 0;
   for (; column + kRangeChains * Vec::kLanes <= width; column += kRangeChains * Vec::kLanes) {
 #pragma GCC unroll 2
     for (int i = 0; i < kRangeChains; ++i) {
-      range_of_chain[i].take(row.load(column + i * Vec::kLanes, Vec::kLanes));
+      chains[i].take(row.load(column + i * Vec::kLanes, Vec::kLanes));
     }
   }
-  for_each_vector(width - column, [&](int rest, int lanes) {
-    range_of_chain[0].take(row.load(column + rest, lanes));
-  });
-  const Vec low = min(range_of_chain[0].low, range_of_chain[1].low);
-  const Vec high = max(range_of_chain[0].high, range_of_chain[1].high);
-  const Vec poison = range_of_chain[0].poison + range_of_chain[1].poison;
+  for_each_vector(width - column,
+                  [&](int rest, int lanes) { chains[0].take(row.load(column + rest, lanes)); });
+  const Vec low = min(chains[0].low, chains[1].low);
+  const Vec high = max(chains[0].high, chains[1].high);
+  const Vec poison = chains[0].poison + chains[1].poison;
   const float smallest = -reduce_max(Vec::zero() - low);
   const float range = reduce_max(high) - smallest;
   const bool usable = range > kSmallestRange && range < kLargestRange;  // neither with a NaN

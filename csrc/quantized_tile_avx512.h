@@ -31,7 +31,7 @@ inline size_t pack_quantized_panel(const QuantizedMatrix& b, const float* bias, 
   return pack_plain_panel<kQuantizedPanelWidth>(b, bias, panel, out);
 }
 
-// For each a cache line of a row of activations.
+// A share of the next panel is asked for with every cache line of a row of activations.
 constexpr int kStepsPerShare = 16;
 inline int prefetch_shares(int k) { return (num_steps(k) + kStepsPerShare - 1) / kStepsPerShare; }
 

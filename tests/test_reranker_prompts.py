@@ -54,7 +54,7 @@ def test_instruction_goes_where_the_template_says(folder: Path) -> None:
     assert prompted.batch_rerank(QUERIES, lists, instruction=instruction) == stock.batch_rerank(
         queries, lists
     )
-    with pytest.raises(InvalidTypeError, match="instruction is a int"):
+    with pytest.raises(InvalidTypeError, match="instruction is an int"):
         prompted.score(QUERIES[0], DOCUMENTS, instruction=5)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="needs an instruction"):
         prompted.score(QUERIES[0], DOCUMENTS)

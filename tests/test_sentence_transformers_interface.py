@@ -193,7 +193,7 @@ def test_wrong_calls_raise(one_label: tuple[CrossEncoder, ZenReranker]) -> None:
         (lambda: own.predict(PAIRS, batch_size="3"), InvalidTypeError, "batch_size is a str"),
         (lambda: own.predict(PAIRS, batch_size=None), InvalidTypeError, "batch_size is a NoneType"),
         (lambda: own.predict(PAIRS, device="cuda"), UnsupportedDeviceError, "device='cuda'"),
-        (lambda: own.predict(PAIRS, prompt=5), InvalidTypeError, "prompt is a int"),
+        (lambda: own.predict(PAIRS, prompt=5), InvalidTypeError, "prompt is an int"),
         (lambda: own.predict(PAIRS, prompt_name=["a"]), InvalidTypeError, "prompt_name is a list"),
         (lambda: own.rank(QUERY, ["d"], top_k="2"), InvalidTypeError, "top_k is a str"),
         (lambda: own.rank(QUERY, ["d"], top_k=-1), InvalidArgumentError, "top_k=-1"),

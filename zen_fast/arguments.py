@@ -24,13 +24,6 @@ def whole_number(name: str, value: object, least: int) -> int:
     return int(value)
 
 
-def optional_text(name: str, value: object) -> str | None:
-    """`value`, a text or None."""
-    if value is not None and not isinstance(value, str):
-        raise InvalidTypeError(f"{name} is a {type(value).__name__}; pass a text, or None")
-    return value
-
-
 def optional_path(name: str, value: object) -> Path | None:
     """`value` as a path, or None."""
     if value is None:

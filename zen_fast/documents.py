@@ -43,6 +43,11 @@ def query_text(query: object, name: str = "query") -> str:
     return str(query)
 
 
+def optional_text(text: object, name: str) -> str | None:
+    """`text`, checked as `query_text` does; None stays None."""
+    return None if text is None else query_text(text, name)
+
+
 def query_list(queries: object, name: str = "queries") -> list[str]:
     """The strings in the list `queries`.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zen_fast.arguments import positive_count
 from zen_fast.checkpoint.embedding import Similarity, load_embedding_checkpoint
-from zen_fast.documents import query_list, query_text
+from zen_fast.documents import optional_text, query_list, query_text
 from zen_fast.encoder import Encoder
 from zen_fast.engine import Engine
 from zen_fast.errors import InvalidArgumentError
@@ -101,8 +101,7 @@ class ZenEmbedder:
         if num_threads is not None:
             num_threads = positive_count("num_threads", num_threads)
         for name, prompt in (("query_prompt", query_prompt), ("document_prompt", document_prompt)):
-            if prompt is not None:
-                query_text(prompt, name)
+            optional_text(prompt, name)
         make = make_backend(backend, device, precision, num_threads)
         loaded = load_embedding_checkpoint(model, revision=revision, token=token)
         body, spec = loaded.body, loaded.body.spec

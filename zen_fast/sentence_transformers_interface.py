@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_fast.activation import ScoreActivation, Scores, activation_from, softmax
-from zen_fast.arguments import optional_text, positive_count, whole_number
-from zen_fast.documents import as_list, document_text, query_text
+from zen_fast.arguments import positive_count, whole_number
+from zen_fast.documents import as_list, document_text, optional_text, query_text
 from zen_fast.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -183,8 +183,8 @@ class SentenceTransformersInterface:
             )
 
     def _resolved_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        prompt = optional_text("prompt", prompt)
-        prompt_name = optional_text("prompt_name", prompt_name)
+        prompt = optional_text(prompt, "prompt")
+        prompt_name = optional_text(prompt_name, "prompt_name")
         if prompt is not None:
             return prompt
         if prompt_name is None:
@@ -217,7 +217,7 @@ class SentenceTransformersInterface:
 
         It is for an instruction that is not given, where the model takes one.
         """
-        instruction = optional_text("instruction", instruction)
+        instruction = optional_text(instruction, "instruction")
         if not self._engine.tokenizer.takes_instruction:
             return [prompt + query for query in queries], instruction
         return queries, prompt if instruction is None and prompt else instruction
